@@ -1,0 +1,34 @@
+# Every target works on a fresh machine that has Python 3.11, git, make and a C compiler.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: help
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+# The stamp is named after the lock's content, so that a changed lock reinstalls and an unchanged one does nothing.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: .venv/installed  ## the virtual environment, from the hash-pinned lock
+
+.PHONY: check
+check: install  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: install  ## every test
+	$(BIN)/python -m pytest
+
+.PHONY: lock
+lock: install  ## resolve the newest versions into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock

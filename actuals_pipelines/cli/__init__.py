@@ -1,0 +1,59 @@
+"""`actuals ...`: one file per noun, loaded only when it is asked for, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import click
+
+from actuals_pipelines.errors import ActualsError
+
+# command -> (module, what it does). The module holds a click command of the same name, `-` written as `_`.
+COMMANDS = {
+    "match": ("match", "Reconcile plain files by a matching package; needs no home."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is called, not when help is shown."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"actuals_pipelines.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="actuals_pipelines")
+def actuals() -> None:
+    """Transaction reconciliation: SOLL (what should be) against IST (what is), explained to the cent."""
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 done with findings, 2 refused or failed."""
+    try:
+        actuals(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except ActualsError as error:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        click.echo(f"actuals: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,31 @@
+"""Options that every command spells alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from actuals_pipelines.settings import Home, find_home
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`: one JSON document on standard output, nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--home FOLDER`, handed over as `home: Home`."""
+
+    def find(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Home:
+        return find_home(value)
+
+    words = "The home's folder [default: ACTUALS_HOME, else .actuals here or above]."
+    return click.option("--home", callback=find, metavar="FOLDER", help=words)(command)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; dates and ids as text."""
+    click.echo(json.dumps(document, default=str, ensure_ascii=False, indent=2))

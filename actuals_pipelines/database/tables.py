@@ -1,0 +1,277 @@
+"""The tables of the tenant databases and of the control database, as SQLAlchemy Core; migrations make them.
+
+Amounts, free text, file names, rejected values and comments are sealed columns (`*_sealed`): AES-GCM under the
+tenant's column key (or, where a door writes, to the tenant's public key) with table, column and row id in the AAD.
+Digests are keyed. What is left in clear are ids, states, counts and times.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+TENANT = sa.MetaData()
+CONTROL = sa.MetaData()
+
+_NOW = sa.text("now()")
+_TIME = sa.DateTime(timezone=True)
+
+
+def _id() -> sa.Column[object]:
+    return sa.Column("id", sa.Uuid, primary_key=True)
+
+
+# --- What doors write (role `door`: INSERT, and SELECT on the idempotency columns alone) -----------------------------
+
+arrival = sa.Table(
+    "arrival",
+    TENANT,
+    _id(),
+    sa.Column("door", sa.Text, nullable=False),  # upload | sftp | inbox | pull | fetch
+    sa.Column("source_id", sa.Uuid),  # null: no source claims it; kept sealed, shown, alerted
+    sa.Column("delivery", sa.Text),  # sftp: account/handle; pull: cursor window; never the file's own name
+    sa.Column("name_sealed", sa.LargeBinary),  # the file's name, sealed to the tenant's public key
+    sa.Column("partition", sa.Date),  # the day it belongs to, where the door knows (a pull of day D)
+    sa.Column("path", sa.Text, nullable=False),  # the sealed container, relative to the tenant's prefix
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),  # of the plaintext
+    sa.Column("container_sha256", sa.LargeBinary, nullable=False),  # only what a row names, with this digest, is opened
+    sa.Column("content_mac", sa.LargeBinary, nullable=False),  # HMAC of the plaintext under the door's key: duplicates
+    sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+inbox_data_key = sa.Table(  # one random key per tenant and minute, sealed to the public key; rows are AES-GCM under it
+    "inbox_data_key",
+    TENANT,
+    _id(),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+inbox_key = sa.Table(  # idempotency, for ever and not per day
+    "inbox_key",
+    TENANT,
+    sa.Column("source_id", sa.Uuid, primary_key=True),
+    sa.Column("mode", sa.Text, primary_key=True),  # test | prod
+    sa.Column("id_mac", sa.LargeBinary, primary_key=True),  # HMAC of the caller's id under the door's key
+    sa.Column("body_mac", sa.LargeBinary, nullable=False),  # same id, other body: 409
+    sa.Column("receipt_id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+inbox_body = sa.Table(
+    "inbox_body",
+    TENANT,
+    sa.Column("receipt_id", sa.Uuid, primary_key=True),
+    sa.Column("source_id", sa.Uuid, nullable=False),
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("data_key_id", sa.Uuid, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # nonce | AES-256-GCM of the JSON body, AAD receipt_id
+    sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("state", sa.Text, nullable=False, server_default="received"),  # received | landed | rejected
+    sa.Column("unit_id", sa.Uuid),
+    sa.Index("inbox_body_waiting", "source_id", "received_at", postgresql_where=sa.text("state = 'received'")),
+)
+
+# --- The catalogue: what landed, what became of it, what is live ------------------------------------------------------
+
+source = sa.Table(
+    "source",
+    TENANT,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+unit = sa.Table(
+    "unit",
+    TENANT,
+    _id(),
+    sa.Column("source_id", sa.Uuid, sa.ForeignKey("source.id"), nullable=False),
+    sa.Column("partition", sa.Date, nullable=False),
+    sa.Column("delivery", sa.Text, nullable=False),  # arrival id, pull window, inbox batch
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # keyed digest of the plaintext
+    sa.Column("path", sa.Text, nullable=False),  # raw container, relative to the prefix
+    sa.Column("container_sha256", sa.LargeBinary, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("name_sealed", sa.LargeBinary),
+    sa.Column("landed_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("sequence", sa.BigInteger, sa.Identity(), nullable=False, unique=True),  # "newest" means highest
+    sa.Column("raw_state", sa.Text, nullable=False, server_default="kept"),  # kept | destroyed
+    sa.Column("repeat_of", sa.Uuid),  # the same content delivered again: recorded, not processed
+    sa.UniqueConstraint("source_id", "partition", "delivery", "digest"),
+)
+
+data_file = sa.Table(
+    "data_file",
+    TENANT,
+    _id(),
+    sa.Column(
+        "kind", sa.Text, nullable=False
+    ),  # transactions | removals | rejects | profile | changes | state | results
+    sa.Column("owner_id", sa.Uuid, nullable=False),  # the source or package it belongs to: in its AAD
+    sa.Column(
+        "generation_id", sa.Uuid, nullable=False
+    ),  # the generation, publication or close it belongs to: in its AAD
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("key_wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("collected_at", _TIME),  # set when the file was deleted
+)
+
+generation = sa.Table(  # a unit's result under one reader, mapping and minimisation
+    "generation",
+    TENANT,
+    _id(),
+    sa.Column("unit_id", sa.Uuid, sa.ForeignKey("unit.id"), nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # unit digest + reader + mapping + minimisation version
+    sa.Column("state", sa.Text, nullable=False),  # candidate | passed | held | published | superseded
+    sa.Column("verdict", sa.Text),  # passed | held | released | could_not_run
+    sa.Column("suite_digest", sa.LargeBinary),
+    sa.Column("mapping_digest", sa.LargeBinary, nullable=False),
+    sa.Column("counts", JSONB, nullable=False, server_default="{}"),  # raw, rows, rejects: counts only
+    sa.Column("profile_sealed", sa.LargeBinary),  # the unit's profile: control totals, ranges; judged by the suite
+    sa.Column("checks", JSONB, nullable=False, server_default="[]"),  # [{check, severity, outcome}]: no values
+    sa.Column("transactions_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),
+    sa.Column("rejects_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    sa.UniqueConstraint("unit_id", "fingerprint"),
+    # Whoever materialises `stored`: what has not passed is not published.
+    sa.CheckConstraint("state <> 'published' or verdict in ('passed', 'released')", name="published_has_passed"),
+)
+
+publication = sa.Table(  # one unit made live, as a difference of rows
+    "publication",
+    TENANT,
+    _id(),
+    sa.Column("sequence", sa.BigInteger, sa.Identity(), nullable=False, unique=True),
+    sa.Column("source_id", sa.Uuid, sa.ForeignKey("source.id"), nullable=False),
+    sa.Column("partition", sa.Date, nullable=False),  # the source-day
+    sa.Column("generation_id", sa.Uuid, sa.ForeignKey("generation.id"), nullable=False),
+    sa.Column("adds_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),  # rows that became live
+    sa.Column("removes_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),  # rows, whole, that ceased to be live
+    sa.Column("counts", JSONB, nullable=False),  # added, removed, changed, repeats
+    sa.Column("totals_sealed", sa.LargeBinary, nullable=False),  # added and removed per currency, rows and minor units
+    sa.Column("published_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+# --- Matching ---------------------------------------------------------------------------------------------------------
+
+package = sa.Table(
+    "package",
+    TENANT,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+close = sa.Table(
+    "close",
+    TENANT,
+    _id(),
+    sa.Column("package_id", sa.Uuid, sa.ForeignKey("package.id"), nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # a restate keeps both
+    sa.Column("state", sa.Text, nullable=False),  # running | published | superseded
+    sa.Column("is_provisional", sa.Boolean, nullable=False),  # a source-day is missing
+    sa.Column("pins", JSONB, nullable=False),  # publications taken in, versions, coverage, as_of: ids and digests only
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("counts", JSONB, nullable=False, server_default="{}"),
+    sa.Column("figures_sealed", sa.LargeBinary),  # overview, bridge, stock and flow
+    sa.Column("changes_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),
+    sa.Column("state_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),  # live rows with their group and status
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    sa.UniqueConstraint("package_id", "day", "version"),
+    sa.Index("close_published", "package_id", "day", unique=True, postgresql_where=sa.text("state = 'published'")),
+)
+
+close_input = sa.Table(  # which publications a close took in: none twice in a package
+    "close_input",
+    TENANT,
+    sa.Column("close_id", sa.Uuid, sa.ForeignKey("close.id"), primary_key=True),
+    sa.Column("publication_id", sa.Uuid, sa.ForeignKey("publication.id"), primary_key=True),
+)
+
+# --- The tenant's own keeping -----------------------------------------------------------------------------------------
+
+secret = sa.Table(
+    "secret",
+    TENANT,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+oauth_token = sa.Table(
+    "oauth_token",
+    TENANT,
+    sa.Column("source_id", sa.Uuid, sa.ForeignKey("source.id"), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+error_original = sa.Table(  # what a library really said; texts may hold values, so it is sealed
+    "error_original",
+    TENANT,
+    _id(),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("at", _TIME, nullable=False, server_default=_NOW),
+)
+
+audit_outbox = sa.Table(  # written in the transaction that changes something; chained later
+    "audit_outbox",
+    TENANT,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("detail_sealed", sa.LargeBinary),
+)
+
+# --- Control ----------------------------------------------------------------------------------------------------------
+
+tenant = sa.Table(
+    "tenant",
+    CONTROL,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+tenant_version = sa.Table(
+    "tenant_version",
+    CONTROL,
+    sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenant.id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("yaml", sa.Text, nullable=False),  # holds no secret by construction
+    sa.Column("applied_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+tenant_environment = sa.Table(
+    "tenant_environment",
+    CONTROL,
+    sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenant.id"), primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("credentials_wrapped", JSONB, nullable=False),  # role -> password wrapped by the KEK, base64
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+api_key = sa.Table(
+    "api_key",
+    CONTROL,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenant.id"), nullable=False),
+    sa.Column("mode", sa.Text, nullable=False),  # test | prod
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),  # HMAC of the key under the door key; shown once, kept never
+    sa.Column("sources", JSONB),  # null: every inbox source
+    sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("expires_at", _TIME),
+    sa.Column("revoked_at", _TIME),
+)

@@ -1,0 +1,105 @@
+"""All settings enter here: no other module reads the environment, and none guesses where the home is.
+
+A home is a folder with `home.json`. What lies in it opens nothing without the key that encrypts its keys (KEK),
+which lies outside: `~/.config/actuals/keys/<home id>.kek` by default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from platformdirs import user_config_path
+
+from actuals_pipelines.errors import ConfigurationError
+
+HOME_FOLDER = ".actuals"
+HOME_FILE = "home.json"
+
+
+class HomeNotFound(ConfigurationError):
+    """No home was named and none lies above the working folder."""
+
+    def __init__(self, looked_in: tuple[str, ...]) -> None:
+        super().__init__(looked_in)
+        self.looked_in = looked_in
+
+    def __str__(self) -> str:
+        places = "\n  ".join(self.looked_in)
+        return f"No home was found. Looked in:\n  {places}\nMake one with `actuals init`, or name one with --home."
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where one home's things lie. Paths only: opening any of them is another room's work."""
+
+    root: Path
+    uuid: UUID
+
+    @property
+    def data(self) -> Path:
+        """Encrypted files, one folder per tenant and environment (0700)."""
+        return self.root / "data"
+
+    @property
+    def keyrings(self) -> Path:
+        """One keyring file per tenant and environment, wrapped by the KEK."""
+        return self.root / "keyrings"
+
+    @property
+    def doors(self) -> Path:
+        """What the inbox and the sFTP drop may know of each tenant, sealed under the door key."""
+        return self.root / "doors"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded PostgreSQL's data folder."""
+        return self.root / "postgres"
+
+    @property
+    def dagster(self) -> Path:
+        """DAGSTER_HOME: generated dagster.yaml and workspace.yaml."""
+        return self.root / "dagster"
+
+    @property
+    def tls(self) -> Path:
+        """The home's local certificate authority and its leaf; private keys sealed or 0600."""
+        return self.root / "tls"
+
+    @property
+    def run(self) -> Path:
+        """What exists only while the home runs: ports, pids, logs."""
+        return self.root / "run"
+
+    @property
+    def kek_file(self) -> Path:
+        """The file provider's key, outside the home: a copy of the home alone opens nothing."""
+        return keys_folder() / f"{self.uuid}.kek"
+
+
+def keys_folder() -> Path:
+    """Where key files lie: ACTUALS_KEYS, else the user's configuration folder."""
+    named = os.environ.get("ACTUALS_KEYS")
+    return Path(named) if named else user_config_path("actuals") / "keys"
+
+
+def kek_from_environment() -> str | None:
+    """ACTUALS_KEK: the KEK itself, base64, for the environment provider."""
+    return os.environ.get("ACTUALS_KEK")
+
+
+def find_home(named: str | None = None, start: Path | None = None) -> Home:
+    """Find the home: --home, then ACTUALS_HOME, then `.actuals` in the working folder and above, as git does."""
+    explicit = named or os.environ.get("ACTUALS_HOME")
+    if explicit:
+        candidates = [Path(explicit).resolve()]
+    else:
+        here = (start or Path.cwd()).resolve()
+        candidates = [folder / HOME_FOLDER for folder in (here, *here.parents)]
+    for folder in candidates:
+        if (folder / HOME_FILE).is_file():
+            return Home(root=folder, uuid=UUID(json.loads((folder / HOME_FILE).read_text())["home"]))
+    raise HomeNotFound(("--home", "ACTUALS_HOME", *(str(folder) for folder in candidates)))
