@@ -6,6 +6,7 @@ which lies outside: `~/.config/actuals/keys/<home id>.kek` by default.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from dataclasses import dataclass
@@ -103,3 +104,11 @@ def find_home(named: str | None = None, start: Path | None = None) -> Home:
         if (folder / HOME_FILE).is_file():
             return Home(root=folder, uuid=UUID(json.loads((folder / HOME_FILE).read_text())["home"]))
     raise HomeNotFound(("--home", "ACTUALS_HOME", *(str(folder) for folder in candidates)))
+
+
+def door_key() -> bytes:
+    """ACTUALS_DOOR_KEY: the key under which doors read what they may know, base64; `actuals up` hands it over."""
+    text = os.environ.get("ACTUALS_DOOR_KEY")
+    if not text:
+        raise ConfigurationError("ACTUALS_DOOR_KEY is not set: a door is started by `actuals up`, which hands it over.")
+    return base64.b64decode(text, validate=True)

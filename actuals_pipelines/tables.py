@@ -10,7 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 LINE = "_line"
-"""Raw tables: 1-based record number within its unit (int64). Every other raw column is text, under the file's header."""
+"""Raw tables: 1-based record number within its unit (int64). Every other raw column is text, named as in the file."""
 
 TRANSACTIONS = pa.schema(
     [

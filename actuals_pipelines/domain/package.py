@@ -1,4 +1,4 @@
-"""A matching package: the expectation that SOLL sources agree with IST sources. Meaning: matching, section by section."""
+"""A matching package: the expectation that SOLL sources agree with IST sources."""
 
 from __future__ import annotations
 
