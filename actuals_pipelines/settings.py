@@ -112,3 +112,16 @@ def door_key() -> bytes:
     if not text:
         raise ConfigurationError("ACTUALS_DOOR_KEY is not set: a door is started by `actuals up`, which hands it over.")
     return base64.b64decode(text, validate=True)
+
+
+def tls_passphrase() -> str | None:
+    """ACTUALS_TLS_PASSPHRASE: opens the TLS leaf's private key; `actuals up` hands it over."""
+    return os.environ.get("ACTUALS_TLS_PASSPHRASE")
+
+
+def gateway_token() -> str:
+    """ACTUALS_GATEWAY_TOKEN: the secret of the link to Dagster's UI; `actuals up` makes a new one at each start."""
+    token = os.environ.get("ACTUALS_GATEWAY_TOKEN")
+    if not token:
+        raise ConfigurationError("ACTUALS_GATEWAY_TOKEN is not set: the gateway is started by `actuals up`.")
+    return token

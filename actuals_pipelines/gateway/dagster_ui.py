@@ -1,0 +1,34 @@
+"""Dagster's own web application, to put behind the guard. The only file of the gateway that knows Dagster.
+
+`dagster._core` is private: pyproject pins the minor release, and the guard's tests start this app for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from dagster import DagsterInstance, __version__
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_webserver.app import create_app_from_workspace_process_context
+
+from actuals_pipelines.gateway.guard import App
+
+STATEMENT_TIMEOUT_MS = 15_000
+
+
+@contextmanager
+def dagster_app(workspace: Path, *, read_only: bool = False) -> Iterator[App]:
+    """Serve the instance of DAGSTER_HOME with the code locations that `workspace` (workspace.yaml) lists."""
+    with DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(statement_timeout=STATEMENT_TIMEOUT_MS, pool_recycle=3600, max_overflow=20)
+        with WorkspaceProcessContext(
+            instance,
+            version=__version__,
+            read_only=read_only,
+            workspace_load_target=WorkspaceFileTarget([str(workspace)]),
+        ) as context:
+            yield cast(App, create_app_from_workspace_process_context(context))
