@@ -1,0 +1,173 @@
+"""Keyed digests of ids: what matching groups by, and what people see instead of a person or an account.
+
+HMAC-SHA-256 (RFC 2104) truncated to 128 bits. For each use a key of its own is derived from the tenant's pepper with
+HKDF, so that the same text never gives the same digest in two uses, schemes or tenants. The message is the value's
+UTF-8 bytes and nothing else; cleaning is the caller's. Only distinct values are hashed (Arrow dictionary encoding).
+
+SQL could do it as fast, but there the key would stand in the query text, and so in logs, profiles and errors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actuals_pipelines.encryption.secrecy import KEY_BYTES, Secret, derived_key
+
+DIGEST_BYTES = 16
+_BLOCK_BYTES = 64  # of SHA-256
+_ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)  # base32 (RFC 4648), lower case
+_TOKEN_LETTERS = 26  # ceil(128 / 5)
+_TOKEN_PREFIX = b"tok_"
+_SLICE = 65_536  # values turned into letters at a time: bounds the working memory to some 20 MB
+
+
+class Pseudonyms(Secret):
+    """One tenant's keyed digests. Stable as long as the pepper is, so the pepper is never rotated with other keys."""
+
+    __slots__ = ("_hasher",)
+
+    def __init__(self, pepper: bytes) -> None:
+        if len(pepper) != KEY_BYTES:
+            raise ValueError(f"a pepper has {KEY_BYTES} bytes")
+        # The cache spares one HKDF per scalar call; it lives in the instance and goes with it.
+        self._hasher = lru_cache(maxsize=256)(lambda use: _Hasher(derived_key(pepper, use)))
+
+    @classmethod
+    def random(cls) -> Pseudonyms:
+        """A throw-away pepper, for matching plain files: keys compare within this object and nowhere else."""
+        return cls(os.urandom(KEY_BYTES))
+
+    def match_keys(self, values: pa.Array | pa.ChunkedArray, scheme: str, version: int) -> pa.ExtensionArray:
+        """Return one key per id of an id scheme: (pa.uuid()), same length; null and "" give null (no id, no match).
+
+        Args:
+            values: string or large_string; already found and cleaned by the scheme.
+            scheme, version: both sides must use the same; another version gives other keys.
+        """
+        return _digest_column(self._hasher(_match_use(scheme, version)), values, empty_is_null=True)
+
+    def match_key(self, value: str | None, scheme: str, version: int) -> UUID | None:
+        """Return the key of one id, equal to its `match_keys`."""
+        return UUID(bytes=self._hasher(_match_use(scheme, version)).digest(value.encode())) if value else None
+
+    def tokens(self, values: pa.Array | pa.ChunkedArray) -> pa.StringArray:
+        """Return "tok_" and 26 letters per value, the same wherever the tenant meets it; null and "" give null."""
+        encoded = _encoded(values)
+        digests = _digests(self._hasher(_TOKEN_USE), encoded.dictionary)
+        tokens = pa.Array.from_buffers(
+            pa.binary(len(_TOKEN_PREFIX) + _TOKEN_LETTERS), len(digests), [None, pa.py_buffer(_letters(digests))]
+        )
+        tokens = tokens.cast(pa.binary()).cast(pa.string())
+        return tokens.take(_indices(encoded, empty_is_null=True))
+
+    def token(self, value: str) -> str:
+        """Return the token of one value (not empty), equal to its `tokens`: how a query for it is asked."""
+        digest = np.frombuffer(self._hasher(_TOKEN_USE).digest(value.encode()), dtype=np.uint8)
+        return (_TOKEN_PREFIX + _letters(digest.reshape(1, -1)).tobytes()[len(_TOKEN_PREFIX) :]).decode()
+
+    def digests(self, domain: str, values: pa.Array | pa.ChunkedArray) -> pa.ExtensionArray:
+        """Return a keyed digest per value: (pa.uuid()), for row ids and contents; null stays null, "" has a digest.
+
+        Args:
+            domain: what is digested, in our words ("row_uid"): digests of different domains never compare.
+            values: string, large_string, binary or large_binary.
+        """
+        return _digest_column(self._hasher(_digest_use(domain)), values, empty_is_null=False)
+
+    def digest(self, domain: str, value: bytes) -> UUID:
+        """Return the digest of one value, equal to its `digests`."""
+        return UUID(bytes=self._hasher(_digest_use(domain)).digest(value))
+
+
+_TOKEN_USE = b"actuals pseudonyms token 1"
+
+
+def _match_use(scheme: str, version: int) -> bytes:
+    return b"actuals pseudonyms match 1" + version.to_bytes(4, "big") + scheme.encode()
+
+
+def _digest_use(domain: str) -> bytes:
+    return b"actuals pseudonyms digest 1" + domain.encode()
+
+
+class _Hasher:
+    """HMAC-SHA-256 under one key, with both pads hashed once: copying those states halves the cost per value."""
+
+    __slots__ = ("digest", "digests")
+
+    def __init__(self, key: bytes) -> None:
+        padded = key.ljust(_BLOCK_BYTES, b"\0")
+        copy_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)).copy
+        copy_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+
+        def full_digests(values: list[bytes]) -> list[bytes]:
+            digests = []
+            for value in values:
+                inner, outer = copy_inner(), copy_outer()
+                inner.update(value)
+                outer.update(inner.digest())
+                digests.append(outer.digest())
+            return digests
+
+        self.digests: Callable[[list[bytes]], list[bytes]] = full_digests
+        self.digest: Callable[[bytes], bytes] = lambda value: hmac.digest(key, value, "sha256")[:DIGEST_BYTES]
+
+
+def _encoded(values: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return the values as one dictionary array over binary: distinct bytes and an index per row."""
+    if isinstance(values, pa.ChunkedArray):
+        chunks = values.dictionary_encode().unify_dictionaries().chunks
+        if not chunks:
+            return pa.array([], pa.binary()).dictionary_encode()
+        indices = pa.concat_arrays([chunk.indices for chunk in chunks])
+        return pa.DictionaryArray.from_arrays(indices, chunks[-1].dictionary)
+    return values.dictionary_encode()
+
+
+def _digests(hasher: _Hasher, distinct: pa.Array) -> npt.NDArray[np.uint8]:
+    """Return (n, 16) bytes: the truncated digest of each distinct value."""
+    values = distinct.cast(pa.large_binary()).to_pylist()
+    whole = np.frombuffer(b"".join(hasher.digests(values)), dtype=np.uint8).reshape(-1, 32)
+    return np.ascontiguousarray(whole[:, :DIGEST_BYTES])
+
+
+def _indices(encoded: pa.DictionaryArray, *, empty_is_null: bool) -> pa.Array:
+    """Return the row indices into the dictionary, null where the row has nothing to digest."""
+    if not empty_is_null:
+        return encoded.indices
+    lengths = pc.binary_length(encoded.dictionary)
+    empty = pc.index(lengths, 0).as_py()
+    if empty < 0:
+        return encoded.indices
+    return pc.if_else(pc.equal(encoded.indices, empty), pa.scalar(None, encoded.indices.type), encoded.indices)
+
+
+def _digest_column(hasher: _Hasher, values: pa.Array | pa.ChunkedArray, *, empty_is_null: bool) -> pa.ExtensionArray:
+    encoded = _encoded(values)
+    digests = _digests(hasher, encoded.dictionary)
+    distinct = pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(digests), [None, pa.py_buffer(digests)])
+    rows = distinct.take(_indices(encoded, empty_is_null=empty_is_null))
+    return pa.ExtensionArray.from_storage(pa.uuid(), rows)
+
+
+def _letters(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return (n, 30) bytes: the prefix, then base32 of 128 bits without padding."""
+    out = np.empty((len(digests), len(_TOKEN_PREFIX) + _TOKEN_LETTERS), dtype=np.uint8)
+    out[:, : len(_TOKEN_PREFIX)] = np.frombuffer(_TOKEN_PREFIX, dtype=np.uint8)
+    weights = np.array([16, 8, 4, 2, 1], dtype=np.uint8)
+    for start in range(0, len(digests), _SLICE):
+        bits = np.unpackbits(digests[start : start + _SLICE], axis=1)
+        padded = np.pad(bits, ((0, 0), (0, _TOKEN_LETTERS * 5 - bits.shape[1])))
+        letters = padded.reshape(-1, _TOKEN_LETTERS, 5) @ weights
+        out[start : start + _SLICE, len(_TOKEN_PREFIX) :] = _ALPHABET[letters]
+    return out
