@@ -56,6 +56,11 @@ class Home:
         return self.root / "doors"
 
     @property
+    def locations(self) -> Path:
+        """What a code location may know of each tenant it serves, sealed under the location key."""
+        return self.root / "locations"
+
+    @property
     def postgres(self) -> Path:
         """The embedded PostgreSQL's data folder."""
         return self.root / "postgres"
@@ -125,3 +130,8 @@ def gateway_token() -> str:
     if not token:
         raise ConfigurationError("ACTUALS_GATEWAY_TOKEN is not set: the gateway is started by `actuals up`.")
     return token
+
+
+def look_every_seconds() -> int:
+    """ACTUALS_LOOK_EVERY_SECONDS: how often sensors look into the tenants' catalogues."""
+    return int(os.environ.get("ACTUALS_LOOK_EVERY_SECONDS", "30"))

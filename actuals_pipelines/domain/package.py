@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
-from actuals_pipelines.domain.source import FieldMapping
+from actuals_pipelines.domain.source import FieldMapping, IdScheme
 
 
 class Side(StrEnum):
@@ -94,6 +94,8 @@ class MatchingPackage:
     explanations: tuple[ExplanationRule, ...] = ()
     duplicates: str = "together"  # or "set_apart"
     missing: str = "provisional"  # or "hold": a missing source-day blocks the close
+    ties: Mapping[Side, str] = field(default_factory=dict)  # side -> the balance its account states
+    ids: tuple[IdScheme, ...] = ()  # plain files only (`actuals match`); a tenant's schemes serve all its packages
 
     def members(self) -> tuple[tuple[Side, Member], ...]:
         """Every member with its side, SOLL first."""

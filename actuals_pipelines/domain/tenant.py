@@ -36,6 +36,7 @@ class SftpAccount:
 
     user: str
     public_keys: tuple[str, ...]
+    sources: tuple[str, ...] = ()  # the sFTP sources it may drop for; none named means all of the tenant's
 
 
 @dataclass(frozen=True, slots=True)

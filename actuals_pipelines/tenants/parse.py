@@ -1,0 +1,134 @@
+"""From YAML to a `Tenant` or a `MatchingPackage`, with every mistake named by file, line and column at once.
+
+Three steps: the text becomes plain data with positions (`yaml_text`), the schema says what shapes are wrong
+(`schema`), and only what has the right shape is read and checked across its parts here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.domain.source import Source, SourceKind
+from actuals_pipelines.domain.tenant import SftpAccount, Tenant
+from actuals_pipelines.tenants.parse_package import implicit_ids, read_ids, read_package
+from actuals_pipelines.tenants.parse_source import mapped_fields, read_source
+from actuals_pipelines.tenants.place import Place
+from actuals_pipelines.tenants.schema import nearest, problems_of
+from actuals_pipelines.tenants.yaml_text import YamlRefused, load
+
+
+def parse_tenant(text: str, origin: str) -> Tenant:
+    """Read a tenant's YAML.
+
+    Args:
+        origin: the file's name, for complaints.
+
+    Raises:
+        YamlRefused: every problem found, each as "FILE:line:column: expected ..., found ... . What to do."
+    """
+    root = _checked(text, origin, None)
+    ids = read_ids(root["ids"])
+    time_zone = root["time_zone"].time_zone("UTC")
+    _refuse_repeated(root, "sources")
+    _refuse_repeated(root, "packages")
+    sources = tuple(read_source(place, time_zone) for place in root["sources"].items())
+    mapped = {source.name: mapped_fields(source.mapping, source.iterations) for source in sources}
+    for place in root["packages"].items():
+        if place["ids"].exists:
+            place["ids"].complain_at_key("no ids here", "some", "In a tenant's file `ids:` stands beside `packages:`.")
+    packages = tuple(read_package(place, ids, mapped) for place in root["packages"].items())
+    _check_id_fields(root["ids"], {name for fields in mapped.values() for name in fields})
+    accounts = tuple(_sftp_account(place, sources) for place in root["sftp"].items())
+    _raise(root)
+    return Tenant(
+        name=root["name"].text(),
+        title=root["title"].optional(),
+        time_zone=time_zone,
+        start=root["start"].day(date(2026, 1, 1)),
+        isolation=root["isolation"].text("shared"),
+        sources=sources,
+        packages=packages,
+        ids=(*ids, *implicit_ids(root, ids, packages)),
+        sftp=accounts,
+    )
+
+
+def parse_package(text: str, origin: str) -> MatchingPackage:
+    """Read one package for plain files (`actuals match`): members bring their mapping, the package its `ids`.
+
+    Raises:
+        YamlRefused: as `parse_tenant`.
+    """
+    root = _checked(text, origin, "package")
+    ids = read_ids(root["ids"])
+    package = read_package(root, ids, sources=None)
+    _raise(root)
+    return replace(package, ids=(*ids, *implicit_ids(root, ids, (package,))))
+
+
+def _checked(text: str, origin: str, part: str | None) -> Place:
+    document = load(text, origin)
+    problems = problems_of(document, part)
+    if problems:
+        raise YamlRefused(tuple(problems))
+    return Place(document, [])
+
+
+def _raise(root: Place) -> None:
+    if root["start"].exists:
+        root["start"].day(date.min)
+    if root.problems:
+        raise YamlRefused(tuple(sorted(set(root.problems), key=lambda problem: (problem.line, problem.column))))
+
+
+def _refuse_repeated(root: Place, key: str) -> None:
+    seen: set[str] = set()
+    for place in root[key].items():
+        name = place["name"].text()
+        if name in seen:
+            place["name"].complain("each name once", f"{name!r} a second time", "Rename one of the two.")
+        seen.add(name)
+
+
+def _check_id_fields(place: Place, mapped: set[str]) -> None:
+    for scheme in place.fields().values():
+        name = scheme["field"].text()
+        if name not in mapped:
+            scheme["field"].complain("a field that some source maps", repr(name), nearest(name, mapped))
+
+
+def _sftp_account(place: Place, sources: tuple[Source, ...]) -> SftpAccount:
+    drops = [source.name for source in sources if source.kind is SourceKind.SFTP]
+    for part in place["sources"].items():
+        if part.text() not in drops:
+            part.complain("a source of kind sftp", repr(part.text()), nearest(part.text(), drops))
+    keys = tuple(part.text() for part in place["public_keys"].items() if _is_public_key(part))
+    return SftpAccount(place["user"].text(), keys, place["sources"].texts())
+
+
+def _is_public_key(place: Place) -> bool:
+    """Whether it is a public key that we take: Ed25519, ECDSA, or RSA of 3072 bits and more."""
+    expected = "an Ed25519, ECDSA or RSA (3072 bits or more) public key in OpenSSH form"
+    if "PRIVATE" in place.text():
+        advice = "Give the .pub file's line. This private key has been in a file: make a new pair."
+        place.complain("a public key", "a private key", advice)
+        return False
+    try:
+        key = load_ssh_public_key(place.text().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        place.complain(expected, "something else", "Copy the line of the .pub file, as in 'ssh-ed25519 AAAA... who'.")
+        return False
+    if isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey):
+        return True
+    if isinstance(key, RSAPublicKey) and key.key_size >= 3072:
+        return True
+    place.complain(expected, "a weaker one", "Make one with `ssh-keygen -t ed25519`.")
+    return False

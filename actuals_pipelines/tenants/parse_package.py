@@ -1,0 +1,239 @@
+"""From a package's YAML to a `MatchingPackage`: members, tolerance, due days, passes, explanations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import date
+
+from actuals_pipelines.domain.money import AmountUnreadable, Money
+from actuals_pipelines.domain.package import (
+    Due,
+    ExplanationRule,
+    MatchingPackage,
+    Member,
+    Pass,
+    Side,
+    Tolerance,
+)
+from actuals_pipelines.domain.source import FieldMapping, IdScheme
+from actuals_pipelines.expressions import ExpressionRefused
+from actuals_pipelines.expressions import parse as parse_expression
+from actuals_pipelines.tables import TRANSACTIONS
+from actuals_pipelines.tenants.place import Place
+from actuals_pipelines.tenants.schema import nearest
+
+TRANSACTION_ID = "transaction_id"
+KEYLESS = ("amount", "sum")
+CORE_FIELDS = (*(name for name in TRANSACTIONS.names if name not in ("unit_id", "line")), "amount")
+"""What every transaction has, under the names that mappings and predicates use."""
+
+_AMOUNTS = frozenset(
+    ["amount", "amount_minor_units", "balance_difference", "expected_difference", "soll_amount", "ist_amount", "money"]
+)
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def read_ids(place: Place) -> tuple[IdScheme, ...]:
+    """Read `ids:`; a scheme named as a keyless pass or the built-in scheme is a complaint."""
+    schemes = []
+    for name, scheme in place.fields().items():
+        if name in (*KEYLESS, TRANSACTION_ID):
+            scheme.complain_at_key("a name of your own", f"{name!r}", "That word has a meaning in passes already.")
+        find = scheme["find"].optional()
+        if find:
+            _check_pattern(scheme["find"], find)
+        clean = scheme["clean"].optional()
+        schemes.append(IdScheme(name, scheme["field"].text(), find, clean, scheme["version"].number(1)))
+    return tuple(schemes)
+
+
+def read_mapping(place: Place) -> FieldMapping:
+    """Read a mapping: transaction field -> column or expression, with `where` and `constants` beside the fields."""
+    fields = {key: part.text() for key, part in place.fields().items() if key not in ("where", "constants")}
+    constants = place["constants"].mapping()
+    for name in sorted(set(constants) & set(fields)):
+        place["constants"][name].complain_at_key("a field mapped once", f"{name!r} twice", "Remove one of the two.")
+    return FieldMapping(fields, place["where"].optional(), constants)
+
+
+def read_package(
+    place: Place, ids: tuple[IdScheme, ...], sources: Mapping[str, Collection[str]] | None
+) -> MatchingPackage:
+    """Read one package.
+
+    Args:
+        ids: the id schemes that passes may name.
+        sources: mapped fields per source of the tenant; None for plain files, whose members bring their mapping.
+    """
+    name = place["name"].text()
+    fields = _fields_by_source(place, sources)
+    passes = tuple(_pass(part, ids, fields) for part in place["passes"].items())
+    _refuse_repeated([part["name"] for part in place["passes"].items()], "pass")
+    _refuse_repeated([part["name"] for part in place["explanations"].items()], "explanation")
+    default = (Pass(name="transaction id", by=TRANSACTION_ID),)
+    return MatchingPackage(
+        name=name,
+        question=place["question"].optional(),
+        start=place["start"].day(date.min) if place["start"].exists else None,
+        soll=tuple(_member(part, name, sources) for part in place["soll"].items()),
+        ist=tuple(_member(part, name, sources) for part in place["ist"].items()),
+        tolerance=_tolerance(place["tolerance"]),
+        due={Side(side): _due(part) for side, part in place["due"].fields().items()},
+        passes=passes or default,
+        explanations=tuple(_explanation(part, name) for part in place["explanations"].items()),
+        duplicates=place["duplicates"].text("together"),
+        missing=place["missing"].text("provisional"),
+        ties={Side(side): part.text() for side, part in place["ties"].fields().items()},
+    )
+
+
+def implicit_ids(place: Place, ids: tuple[IdScheme, ...], packages: tuple[MatchingPackage, ...]) -> list[IdScheme]:
+    """A pass may name a mapped field instead of a scheme: that field as it stands is then a scheme of the same name.
+
+    `transaction_id` is not among them: the engine knows that scheme by itself.
+    """
+    known = {scheme.name for scheme in ids} | {*KEYLESS, TRANSACTION_ID}
+    named = {each.by for package in packages for each in package.passes} - known
+    return [IdScheme(name, name) for name in sorted(named)]
+
+
+def _fields_by_source(place: Place, sources: Mapping[str, Collection[str]] | None) -> Mapping[str, Collection[str]]:
+    if sources is not None:
+        return sources
+    members = (*place["soll"].items(), *place["ist"].items())
+    found: dict[str, set[str]] = {}
+    for member in members:
+        mapped = {key for key in member["mapping"].fields() if key not in ("where", "constants")}
+        found.setdefault(member["source"].text(), set()).update(mapped, member["mapping"]["constants"].fields())
+    return found
+
+
+def _member(place: Place, package: str, sources: Mapping[str, Collection[str]] | None) -> Member:
+    source, take, mapping = place["source"].text(), place["take"].optional(), place["mapping"]
+    if sources is not None and source not in sources:
+        place["source"].complain("a source of this tenant", repr(source), nearest(source, sources))
+    if sources is not None and mapping.exists:
+        mapping.complain_at_key("no mapping here", "one", "In a tenant's file the mapping stands at the source.")
+    if take and sources is not None and source in sources:
+        _check_predicate(place["take"], f"package {package}, source {source}, take", {*CORE_FIELDS, *sources[source]})
+    read = read_mapping(mapping) if mapping.exists else None
+    if read is not None and sources is None:
+        for needed in ("amount", "currency"):
+            if needed not in read.fields and needed not in read.constants:
+                mapping.complain(f"a field {needed!r} in the mapping", "none", f"Add `{needed}: COLUMN`.")
+    return Member(source, take, place["sign"].text() == "reversed", read)
+
+
+def _tolerance(place: Place) -> Tolerance:
+    minor_units: dict[str, int] = {}
+    basis_points: int | None = None
+    for part in place.items():
+        amount, _, unit = part.text().partition(" ")
+        if unit in minor_units or (unit == "bp" and basis_points is not None):
+            part.complain("each currency once", f"{unit} a second time", "Remove one of the two.")
+        elif unit == "bp":
+            basis_points = int(amount) if amount.isdigit() else 0
+            if not amount.isdigit():
+                part.complain("whole basis points", repr(part.text()), "100 bp are 1 per cent.")
+        else:
+            try:
+                minor_units[unit] = Money.from_words(part.text()).minor_units
+            except AmountUnreadable as error:
+                part.complain("an amount with its currency", repr(part.text()), f"{error.reason.capitalize()}.")
+    return Tolerance(minor_units, basis_points or 0)
+
+
+def _due(place: Place) -> Due:
+    words = place.text().split()
+    return Due(int(words[0]), business="business" in words)
+
+
+def _pass(place: Place, ids: tuple[IdScheme, ...], fields: Mapping[str, Collection[str]]) -> Pass:
+    by = place["by"].text()
+    is_keyless = by in KEYLESS
+    mapped = {name for source_fields in fields.values() for name in source_fields}
+    schemes = {scheme.name for scheme in ids} | {TRANSACTION_ID, *KEYLESS}
+    if by not in schemes and by not in mapped:
+        place["by"].complain("an id scheme, a mapped field, amount or sum", repr(by), nearest(by, schemes | mapped))
+    for key in ("look_in", "within"):
+        for part in place[key].items():
+            if part.text() not in mapped and part.text() not in CORE_FIELDS:
+                part.complain("a mapped field", repr(part.text()), nearest(part.text(), mapped | set(CORE_FIELDS)))
+    _refuse_misplaced(place, by)
+    days = tuple(part.number(0) for part in place["days"].items())
+    if days and days[0] > days[1]:
+        place["days"].complain("first day count not above the second", "the reverse", "Swap them.")
+    one, many = place["one"].optional(), place["many"].optional()
+    if one and one == many:
+        place["many"].complain("the other side", f"{many!r} twice", "One side is `one`, the other `many`.")
+    return Pass(
+        name=place["name"].text(),
+        by=by,
+        look_in=place["look_in"].texts(),
+        several=place["several"].is_true(),
+        days=(days[0], days[1]) if days else None,
+        within=place["within"].texts(),
+        one=Side(one) if one else None,
+        many=Side(many) if many else None,
+        steps=place["steps"].number(0) if place["steps"].exists else None,
+        result=place["result"].text("proposed" if is_keyless else "matched"),
+    )
+
+
+_BELONGS = {  # what a key of a pass needs as its `by`
+    "look_in": "an id scheme",
+    "several": "an id scheme",
+    "one": "sum",
+    "many": "sum",
+    "steps": "sum",
+    "days": "amount or sum",
+    "within": "amount or sum",
+}
+
+
+def _refuse_misplaced(place: Place, by: str) -> None:
+    kind = {"amount": "amount or sum", "sum": "sum"}.get(by, "an id scheme")
+    for key, needed in _BELONGS.items():
+        fits = needed == kind or (by == "sum" and needed == "amount or sum")
+        if place[key].exists and not fits:
+            place[key].complain_at_key(
+                f"{key!r} only where `by` is {needed}", f"by: {by}", "Remove it, or change `by`."
+            )
+
+
+def _explanation(place: Place, package: str) -> ExplanationRule:
+    name, when = place["name"].text(), place["when"].text()
+    _check_predicate(place["when"], f"package {package}, explanation {name!r}, when")
+    return ExplanationRule(name, place["category"].text(), when, place["final"].is_true())
+
+
+def _check_predicate(place: Place, where: str, columns: Collection[str] | None = None) -> None:
+    """Check a condition's form; `columns` None leaves its names to the engine, which knows a group's figures."""
+    text = place.text()
+    words = set(_WORD.findall(text.lower()))
+    functions = dict.fromkeys(words, lambda _arguments: "0")
+    names = sorted(words if columns is None else columns)
+    try:
+        parse_expression(text, names, where, functions=functions, amounts=_AMOUNTS, is_predicate=True)
+    except ExpressionRefused as error:
+        place.complain("a condition", error.what, f"Allowed: {error.allowed}.")
+
+
+def _check_pattern(place: Place, pattern: str) -> None:
+    """The pattern must be RE2, which has no look-around and takes linear time whatever the text."""
+    import pyarrow as pa  # noqa: PLC0415 - loads for files with patterns only
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid:
+        place.complain("a regular expression (RE2)", "one it cannot read", "RE2 has no look-around or back references.")
+
+
+def _refuse_repeated(places: list[Place], what: str) -> None:
+    seen: set[str] = set()
+    for place in places:
+        if place.text() in seen:
+            place.complain(f"each {what}'s name once", f"{place.text()!r} a second time", "Rename one of them.")
+        seen.add(place.text())

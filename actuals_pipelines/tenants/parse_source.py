@@ -1,0 +1,168 @@
+"""From a source's YAML to a `Source`: its mapping, what is kept of it, and how it is reached, without any secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from urllib.parse import parse_qsl, urlsplit
+
+from actuals_pipelines.domain.source import FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
+from actuals_pipelines.tenants.parse_package import read_mapping
+from actuals_pipelines.tenants.place import Place
+from actuals_pipelines.tenants.schema import nearest
+
+SCHEMES = ("https", "sftp")
+"""What we may connect to; nothing else, so that a file cannot make us read local files or plain text protocols."""
+
+_SECRET_WORDS = ("password", "passwd", "pwd", "token", "secret", "api_key", "apikey", "access_key", "signature", "key")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+STRUCTURED = {
+    # ISO 20022 camt.053: the statement says what each field is, so a mapping is only needed for what differs.
+    "camt053": FieldMapping(
+        {name: name for name in ("amount", "currency", "booked_on", "value_date", "status", "kind", "text", "account")}
+        | {
+            "row_id": "entry_id",
+            "transaction_id": "end_to_end",
+            "end_to_end": "end_to_end",
+            "acct_svcr_ref": "acct_svcr_ref",
+        }
+    ),
+}
+"""Formats whose fields have fixed meanings: the mapping that holds where the tenant writes none, or not that field."""
+
+
+def read_source(place: Place, time_zone: str) -> Source:
+    """Read one source.
+
+    Args:
+        time_zone: the tenant's, for timestamps that state no offset, unless the source names its own.
+    """
+    kind = SourceKind(place["kind"].text())
+    mapping = _mapping(place)
+    iterations = tuple(read_mapping(part) for part in place["iterations"].items())
+    _check_needed_fields(place, mapping, iterations)
+    mapped = mapped_fields(mapping, iterations)
+    for field, part in place["columns"].fields().items():
+        if field not in mapped:
+            part.complain_at_key("a mapped field", repr(field), nearest(field, mapped))
+    _check_connection(place, kind)
+    default_set = ProcessingSet.REPLACE if kind is SourceKind.OAUTH_API else ProcessingSet.ADD
+    return Source(
+        name=place["name"].text(),
+        kind=kind,
+        format=place["format"].text(),
+        mapping=mapping,
+        iterations=iterations,
+        publishes=ProcessingSet(place["publishes"].text(default_set.value)),
+        time_zone=place["time_zone"].time_zone(time_zone),
+        columns=_columns(place, mapped),
+        reader=place["reader"].mapping(),
+        connector=place["connector"].optional(),
+        connection=place["connection"].mapping(),
+        repull_days=place["repull_days"].number(3),
+        raw_days=place["raw_days"].number(100),
+        expectations=tuple(_expectation(part) for part in place["expectations"].items()),
+    )
+
+
+def mapped_fields(mapping: FieldMapping, iterations: Collection[FieldMapping]) -> set[str]:
+    """The transaction fields that any of a source's mappings fills."""
+    return {name for each in (mapping, *iterations) for name in (*each.fields, *each.constants)}
+
+
+def _mapping(place: Place) -> FieldMapping:
+    written = read_mapping(place["mapping"])
+    preset = STRUCTURED.get(place["format"].text())
+    if preset is None:
+        if not place["mapping"].exists:
+            place.complain("a key 'mapping' in this source", "none", "Add `mapping: {amount: COLUMN, ...}`.")
+        return written
+    fields = {name: column for name, column in preset.fields.items() if name not in written.constants}
+    return FieldMapping({**fields, **written.fields}, written.where, written.constants)
+
+
+def _columns(place: Place, mapped: Collection[str]) -> dict[str, Minimisation]:
+    columns = {field: Minimisation(part.text()) for field, part in place["columns"].fields().items()}
+    if place["format"].text() == "camt053" and "account" in mapped:
+        columns.setdefault("account", Minimisation.TOKEN)  # an IBAN is personal data: matchable, not readable
+    return columns
+
+
+def _check_needed_fields(place: Place, mapping: FieldMapping, iterations: tuple[FieldMapping, ...]) -> None:
+    if not place["mapping"].exists and not iterations and place["format"].text() not in STRUCTURED:
+        return  # complained about already
+    own = mapped_fields(mapping, ())
+    for index, each in enumerate(iterations or (mapping,)):
+        filled = own | mapped_fields(each, ())
+        for needed in ("amount", "currency"):
+            if needed not in filled:
+                where = place["iterations"].items()[index] if iterations else place["mapping"]
+                where.complain(f"a field {needed!r} in the mapping", "none", f"Add `{needed}: COLUMN`.")
+
+
+def _check_connection(place: Place, kind: SourceKind) -> None:
+    is_pull = kind is SourceKind.OAUTH_API
+    if is_pull and not place["connector"].exists:
+        place.complain("a key 'connector' in a source of kind oauth_api", "none", "Name the connector.")
+    for key in ("connector", "connection", "repull_days"):
+        if place[key].exists and not is_pull:
+            place[key].complain_at_key(f"{key!r} only at kind oauth_api", f"kind {kind.value}", "Remove it.")
+    for key, part in place["connection"].fields().items():
+        text = part.text()
+        if "://" in text:
+            _check_url(part, text)
+        elif key.endswith(("secret", "password", "token", "key")) and not _NAME.fullmatch(text):
+            part.complain(
+                "the name of a secret (small letters, digits, _)",
+                "something else",
+                "Set it with `actuals secret set` and write its name here: no secret belongs in this file.",
+            )
+
+
+def _check_url(place: Place, text: str) -> None:
+    """Refuse a URL that carries credentials or a scheme that is not allowed; its text is not repeated."""
+    try:
+        url = urlsplit(text)
+        host = url.hostname
+    except ValueError:
+        place.complain("a URL", "something else", "Write it as in https://api.example.com/v1.")
+        return
+    if url.scheme not in SCHEMES:
+        place.complain(f"a URL of scheme {' or '.join(SCHEMES)}", f"{url.scheme!r}", "Other schemes are not allowed.")
+    if not host:
+        place.complain("a URL with a host", "none", "Write it as in https://api.example.com/v1.")
+    query = {key.lower() for key, _ in parse_qsl(url.query, keep_blank_values=True)}
+    if "@" in url.netloc or any(word in query for word in _SECRET_WORDS):
+        place.complain(
+            "a URL without credentials",
+            "one with credentials in it",
+            "Take them out, set them with `actuals secret set`, and change them: they have been in a file.",
+        )
+
+
+def _expectation(place: Place) -> dict[str, object]:
+    return {key: _typed(part) for key, part in place.fields().items()}
+
+
+def _typed(place: Place) -> object:
+    """An expectation's argument: numbers and truth values as such where they stand without quotes, else text."""
+    value = place.value
+    if isinstance(value, list):
+        return [_typed(part) for part in place.items()]
+    if isinstance(value, dict):
+        return {key: _typed(part) for key, part in place.fields().items()}
+    text = place.text()
+    if place.is_quoted:
+        return text
+    return _plain(text)
+
+
+def _plain(text: str) -> str | bool | int | float:
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
+        return int(text)
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,9}", text):
+        return float(text)
+    return text
