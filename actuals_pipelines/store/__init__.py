@@ -1,0 +1,1 @@
+"""The encrypted store: a catalogue in the tenant's database that names encrypted Parquet files under its prefix."""
