@@ -24,8 +24,19 @@ check: install  ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# command:package, for tests against real clients. As root on Debian what is missing is installed; else tests say skipped.
+CLIENTS := sftp:openssh-client lftp:lftp
+
+.PHONY: clients
+clients:
+	@missing=""; for pair in $(CLIENTS); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "apt-get install --yes --no-install-recommends$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then echo "not installed, so their tests are skipped:$$missing"; fi
+
 .PHONY: test
-test: install  ## every test
+test: install clients  ## every test; as root on Debian it installs the ssh clients the tests use
 	$(BIN)/python -m pytest
 
 .PHONY: lock

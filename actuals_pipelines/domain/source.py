@@ -72,5 +72,6 @@ class Source:
     connector: str | None = None  # oauth_api: the declarative connector's name
     connection: Mapping[str, str] = field(default_factory=dict)  # oauth_api: base URL, secret's name, ...
     repull_days: int = 3  # oauth_api: how many past days the schedule asks for again
+    day_from: str = "arrival"  # inbox: "timestamp" takes the event's own day instead of the day it arrived
     raw_days: int = 100  # after so many days the unit's raw key is destroyed
     expectations: tuple[Mapping[str, object], ...] = ()  # row-level Great Expectations, from YAML
