@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption import hpke
+from actuals_pipelines.encryption.door import MinuteKey
 from actuals_pipelines.encryption.durable import sync_folder, write_durably
 from actuals_pipelines.encryption.environments import ref_bytes
 from actuals_pipelines.encryption.providers import KeyProvider, WrappedKeyRefused
@@ -144,6 +145,10 @@ class TenantKeys(Secret):
     def open_sealed(self, sealed: bytes, info: bytes, what: str) -> bytes:
         """Open what was sealed to the public key; see hpke.Unsealer. Raises SealedRefused."""
         return self._private.open_sealed(sealed, info, what)
+
+    def open_minute_key(self, key_id: UUID, sealed: bytes) -> MinuteKey:
+        """Open a row of `inbox_data_key`, once for all its events. Raises SealedRefused."""
+        return MinuteKey(self, self.ref, key_id, sealed)
 
 
 class KeyringExists(ActualsError):
