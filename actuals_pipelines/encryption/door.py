@@ -1,6 +1,6 @@
 """Sealing at the inbox's door: one data key per tenant and minute, sealed to the public key; events under it.
 
-HPKE costs some 100 us, AES-GCM under a shared data key some 2.4. So a door's memory opens what came in within the current
+HPKE costs some 100 us, AES-GCM under a shared data key 2.4. So a door's memory opens what came within the current
 minute, and nothing before. The key's row (`inbox_data_key`) goes to the database before, or with, its first event.
 
     sealed key   = HPKE(data key, info = "actuals minute key 1" | tenant (16) | environment (1) | key id (16))
