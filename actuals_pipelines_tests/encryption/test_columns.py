@@ -67,14 +67,14 @@ def test_every_altered_byte_and_every_cut_is_refused(keys: TenantKeys) -> None:
     column = seal_column(keys, "unit", "name", ROW, b"v")
     door = seal_to_public(keys.public_key, "name", ROW, b"v")
 
-    for sealed, opened in [
-        (column, lambda text: open_column(keys, "unit", "name", ROW, text)),
-        (door, lambda text: open_from_door(keys, "name", ROW, text)),
-    ]:
-        for at in range(len(sealed)):
-            for bad in (sealed[:at] + bytes([sealed[at] ^ 0x80]) + sealed[at + 1 :], sealed[:at]):
-                with pytest.raises(ColumnRefused):
-                    opened(bad)
+    for at in range(len(column)):
+        for bad in (column[:at] + bytes([column[at] ^ 0x80]) + column[at + 1 :], column[:at]):
+            with pytest.raises(ColumnRefused):
+                open_column(keys, "unit", "name", ROW, bad)
+    for at in range(len(door)):
+        for bad in (door[:at] + bytes([door[at] ^ 0x80]) + door[at + 1 :], door[:at]):
+            with pytest.raises(ColumnRefused):
+                open_from_door(keys, "name", ROW, bad)
 
 
 def test_a_doors_value_opens_for_its_kind_and_row_only(keys: TenantKeys) -> None:

@@ -273,12 +273,12 @@ def test_a_writer_whose_file_failed_seals_nothing_more() -> None:
         def __init__(self) -> None:
             self.left = HEADER_BYTES + 1_000
 
-        def write(self, data: object) -> int:
-            taken = min(self.left, len(memoryview(data)))  # type: ignore[call-overload]
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            taken = min(self.left, len(data))
             self.left -= taken
             if not taken:
                 raise OSError(errno.ENOSPC, "no space left")
-            return int(taken)
+            return taken
 
     writer = ContainerWriter(cast(BinaryIO, FullDisk()), KEYS.public_key, PLACE)
 
