@@ -13,6 +13,7 @@ from actuals_pipelines.errors import ActualsError
 # command -> (module, what it does). The module holds a click command of the same name, `-` written as `_`.
 COMMANDS = {
     "match": ("match", "Reconcile plain files by a matching package; needs no home."),
+    "demo-data": ("demo_data", "Write a shop's order-to-cash with known defects."),
 }
 
 
