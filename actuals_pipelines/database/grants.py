@@ -1,0 +1,57 @@
+"""Who may do what in a tenant's database and in the control database, in one place; applied after every migration.
+
+`owner` makes tables and does not log in. `app` works with rows and makes nothing. `ro` reads what people may see.
+`door` inserts what arrives and reads back receipts, never a body: a door's credential opens nothing that came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from actuals_pipelines.database.tables import CONTROL, TENANT
+
+ROWS = "select, insert, update, delete"
+
+_HIDDEN_FROM_READERS = frozenset({"secret", "oauth_token", "error_original"})
+_APPEND_ONLY = frozenset({"audit_outbox"})
+
+# Columns are named where a door must not choose the rest: the state of a body, the unit it became part of.
+_DOOR = {
+    "arrival": "insert",
+    "inbox_data_key": "insert",
+    "inbox_key": "insert, select",  # ON CONFLICT, "same id, other body", receipts
+    "inbox_body": "insert (receipt_id, source_id, mode, data_key_id, sealed, received_at), "
+    "select (receipt_id, source_id, mode, received_at, state, unit_id)",
+}
+
+
+def tenant_grants(role: str) -> dict[str, str]:
+    """Table -> privileges of `app`, `ro` or `door`. A table that is not named is closed."""
+    if role == "door":
+        return dict(_DOOR)
+    if role == "ro":
+        return {name: "select" for name in sorted(TENANT.tables) if name not in _HIDDEN_FROM_READERS}
+    return {name: "select, insert" if name in _APPEND_ONLY else ROWS for name in sorted(TENANT.tables)}
+
+
+def control_grants() -> dict[str, str]:
+    """Table -> privileges of the role `control`."""
+    return dict.fromkeys(sorted(CONTROL.tables), ROWS)
+
+
+def apply_grants(connection: sa.Connection, role: str, grants: Mapping[str, str], *, sees_revision: bool) -> None:
+    """Give `role` exactly these rights in schema `public`, taking away what it had beyond. The caller owns the tables.
+
+    Args:
+        sees_revision: whether it may read at which revision the database is.
+    """
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    connection.exec_driver_sql(f"revoke all on all tables in schema public from {quote(role)}")
+    connection.exec_driver_sql(f"revoke all on all sequences in schema public from {quote(role)}")
+    for table, privileges in grants.items():
+        # Revoking a table's rights takes those on its columns along.
+        connection.exec_driver_sql(f"grant {privileges} on public.{quote(table)} to {quote(role)}")
+    if sees_revision:
+        connection.exec_driver_sql(f"grant select on public.alembic_version to {quote(role)}")
