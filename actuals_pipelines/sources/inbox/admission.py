@@ -1,0 +1,125 @@
+"""Who may send what: from a key's text to one tenant's inbox, in one mode, for some sources."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from actuals_pipelines.database.server import engine
+from actuals_pipelines.domain.source import SourceKind
+from actuals_pipelines.sources.door import door_subkey
+from actuals_pipelines.sources.inbox.group_commit import GroupCommit
+from actuals_pipelines.sources.inbox.keys import key_hash, mode_and_id
+from actuals_pipelines.sources.inbox.problems import Refused
+from actuals_pipelines.sources.inbox.raw_transactions import RawTransaction
+from actuals_pipelines.sources.inbox.receipts import Post, new_receipt_id, refuse_if_not_durable
+from actuals_pipelines.tenants.projections import ApiKeyView, DoorView
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantInbox:
+    """One tenant's inbox, open for as long as its view stays the same."""
+
+    view: DoorView
+    engine: sa.Engine
+    commits: GroupCommit
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request's key, accepted."""
+
+    tenant: TenantInbox
+    key_id: str
+    mode: str
+    sources: Mapping[str, UUID]  # by name: the inbox sources that this key may send to
+    mac_key: bytes
+
+    def source_id(self, name: str) -> UUID:
+        """The id of a source by name. Raises Refused: of another tenant's sources this key learns nothing."""
+        if found := self.sources.get(name):
+            return found
+        known = self.tenant.view.sources.get(name)
+        is_inbox = known is not None and known.kind is SourceKind.INBOX
+        raise Refused("source_not_allowed" if is_inbox else "source_unknown", field="source_id")
+
+    def name_of(self, source_id: UUID) -> str:
+        """The name of a source that this key may see."""
+        return next(name for name, uuid in self.sources.items() if uuid == source_id)
+
+    def post(self, raw: RawTransaction, source_id: UUID) -> Post:
+        """Make a raw transaction ready to be stored. Ids and bodies are compared by keyed digests, never in clear."""
+        id_mac = hmac.digest(self.mac_key, b"id" + source_id.bytes + self.mode.encode() + raw.id.encode(), "sha256")
+        body_mac = hmac.digest(self.mac_key, b"body" + raw.canonical, "sha256")
+        return Post(new_receipt_id(), source_id, self.mode, id_mac, body_mac, raw.canonical)
+
+
+class Admission:
+    """All tenants' inboxes by API key; `take` follows the views, in the event loop's thread."""
+
+    def __init__(self, door_key: bytes, threads: Executor) -> None:
+        self._door_key, self._threads = door_key, threads
+        self._tenants: dict[tuple[UUID, str], TenantInbox] = {}
+        self._keys: dict[str, tuple[TenantInbox, ApiKeyView]] = {}
+
+    @property
+    def tenants(self) -> Sequence[TenantInbox]:
+        """Every tenant's inbox."""
+        return tuple(self._tenants.values())
+
+    def take(self, views: list[DoorView]) -> None:
+        """Open what is new, close what is gone; a tenant whose view did not change goes on undisturbed."""
+        tenants: dict[tuple[UUID, str], TenantInbox] = {}
+        for view in views:
+            place = (view.ref.uuid, view.ref.environment)
+            known = self._tenants.get(place)
+            tenants[place] = known if known and known.view == view else self._open(view)
+        for place, tenant in self._tenants.items():
+            if tenants.get(place) is not tenant:
+                tenant.engine.dispose()  # what runs on it ends undisturbed
+        self._tenants = tenants
+        self._keys = {key.key_id: (tenant, key) for tenant in tenants.values() for key in tenant.view.api_keys}
+        log.info("views taken: tenants=%d keys=%d", len(self._tenants), len(self._keys))
+
+    def admit(self, token: str, now: datetime) -> Admitted:
+        """Accept a key, or raise Refused alike for every reason: a guesser learns nothing."""
+        given = key_hash(token, self._door_key)  # always computed: unknown keys take the same time
+        stated = mode_and_id(token)
+        found = self._keys.get(stated[1]) if stated else None
+        if stated is None or found is None:
+            raise Refused("unauthorized")
+        tenant, key = found
+        is_right = hmac.compare_digest(given, key.hash) and key.mode == stated[0]
+        is_over = (key.expires_at is not None and key.expires_at <= now) or key.revoked_at is not None
+        if not is_right or is_over:
+            raise Refused("unauthorized")
+        sources = {
+            name: source.uuid
+            for name, source in tenant.view.sources.items()
+            if source.kind is SourceKind.INBOX and (key.sources is None or name in key.sources)
+        }
+        return Admitted(tenant, key.key_id, key.mode, sources, self._mac_key(tenant.view))
+
+    def forget_past_minutes(self, now: datetime) -> None:
+        """Let go of data keys whose minute is over, so that memory opens nothing received before this minute."""
+        for tenant in self._tenants.values():
+            tenant.commits.forget_past_minutes(now)
+
+    def _open(self, view: DoorView) -> TenantInbox:
+        login = view.login
+        database = engine(login.address, login.database, login.role, login.password, name="actuals inbox")
+        sa.event.listen(database, "connect", refuse_if_not_durable)
+        return TenantInbox(view, database, GroupCommit(database, view.public_key, view.ref, self._threads))
+
+    def _mac_key(self, view: DoorView) -> bytes:
+        # One per tenant: the same id of two tenants must not look alike.
+        return door_subkey(self._door_key, f"inbox digests {view.ref.uuid} {view.ref.environment}")
