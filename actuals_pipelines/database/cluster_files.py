@@ -49,11 +49,13 @@ debug_print_plan = off
 """
 
 # `samerole`: a role enters the database of its own name and those whose group it belongs to: no other, whatever
-# CONNECT says. The superuser is no member of any role in this sense: only the first line lets it in, over the socket.
+# CONNECT says. The superuser comes in by the first line alone, over the socket; the second is needed because a
+# database has its name.
 _ENTRANCES = f"""\
 # Written by actuals at every start; changes here are lost.
 # type  database  user         address       method
 local   all       {SUPERUSER}                   scram-sha-256
+host    all       {SUPERUSER}     all           reject
 local   samerole  all                        scram-sha-256
 host    samerole  all          127.0.0.1/32  scram-sha-256
 local   all       all                        reject

@@ -115,6 +115,8 @@ def production_address(dsn: str) -> tuple[ServerAddress, sa.URL]:
     socket_text = settings.pop("host", None)
     if socket_text is not None and (url.host or not socket_text.startswith("/")):
         raise ServerAddressRefused("the setting 'host' is for a socket's folder, an absolute path")
+    if "," in (url.host or "") + (socket_text or ""):  # libpq would try each of a list
+        raise ServerAddressRefused("it names several hosts")
     unknown = sorted(set(settings) - _TLS_SETTINGS)
     if unknown:
         raise ServerAddressRefused(f"it has settings that are not known here: {', '.join(unknown)}")

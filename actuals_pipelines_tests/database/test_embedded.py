@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import pwd
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -97,6 +99,38 @@ def test_it_listens_at_the_same_place_after_a_restart(server: EmbeddedPostgres) 
     assert server.start() == first
 
 
+def test_a_port_that_was_taken_meanwhile_gives_another(server: EmbeddedPostgres) -> None:
+    first = server.start()
+    server.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", first.port))
+        other.listen()
+
+        assert server.start().port != first.port
+        assert one(server, "select 1") == 1
+
+
+def test_what_an_interrupted_making_left_behind_is_made_anew(server: EmbeddedPostgres) -> None:
+    (server.folder / "data.new" / "base").mkdir(parents=True)
+    (server.folder / "data.new" / "PG_VERSION").write_text("18\n")
+
+    server.start()
+
+    assert one(server, "select 1") == 1
+    assert not (server.folder / "data.new").exists()
+
+
+def test_several_processes_may_start_it_at_once(closed_folder: Path) -> None:
+    servers = [EmbeddedPostgres(closed_folder, "a superuser's password") for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        addresses = list(threads.map(lambda server: server.start(), servers))
+
+    assert len(set(addresses)) == 1
+    servers[0].stop()
+    assert not any(server.is_running for server in servers)
+
+
 def test_another_process_sees_it_running_and_stops_it(server: EmbeddedPostgres, closed_folder: Path) -> None:
     server.start()
     other = EmbeddedPostgres(closed_folder, "a superuser's password")
@@ -114,7 +148,7 @@ def test_it_comes_back_with_all_that_was_committed_after_its_process_was_killed(
         connection.execute(sa.text("create table kept as select 4711 as number"))
     pid = int((server.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    server._child.wait(timeout=10)  # type: ignore[union-attr] - gone, with its pid file left behind
+    server._child.wait(timeout=10)  # type: ignore[union-attr]  # gone, its pid file stays
     assert (server.data / "postmaster.pid").exists()
 
     server.start()
