@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,22 +42,10 @@ _LOCAL = pyarrow.fs.LocalFileSystem()
 # A dictionary pays for columns of few values. Ids and digests are random: a dictionary trebles the cost of writing
 # them and eightfold that of reading them, and zstd gains nothing on them (measured on 1M rows).
 _FEW_VALUES = frozenset(
-    [
-        "source",
-        "kind",
-        "status",
-        "currency",
-        "unit_id",
-        "booked_on",
-        "value_date",
-        "side",
-        "reason",
-        "pass",
-        "category",
-        "account",
-        "field",
-        "state",
-    ]
+    (
+        *("source", "kind", "status", "currency", "unit_id", "booked_on", "value_date"),
+        *("side", "reason", "pass", "category", "account", "field", "state"),
+    )
 )
 
 
@@ -179,25 +167,25 @@ def dataset(
     files: Sequence[DataFile],
     *,
     schema: pa.Schema | None = None,
-    sequences: Mapping[UUID, int] | None = None,
+    sequences: Sequence[int] | None = None,
 ) -> ds.Dataset:
     """Open exactly these files as one dataset; each has its own key. Nothing is decrypted before it is scanned.
 
     Args:
         schema: the columns to show; a file that lacks one shows nulls. Without it, the union of the files' columns,
             for which every footer is read.
-        sequences: file id -> number; adds the column `_sequence` (int64), which costs nothing to store or filter by.
+        sequences: a number per file; adds the column `_sequence` (int64), which costs nothing to store or filter by.
     """
     known = schema or unified_schema(env, files)
     shown = known if sequences is None else known.append(pa.field(SEQUENCE, pa.int64()))
     parts = []
-    for file in files:
+    numbers: Sequence[int | None] = [None] * len(files) if sequences is None else sequences
+    for file, number in zip(files, numbers, strict=True):
         options = ds.ParquetFragmentScanOptions(decryption_properties=_decryption(env, file))
-        # The fragment would open an empty path lazily and then name it, with its folder, in a library's error.
         if not _place(env, file).is_file():
             raise FileUnreadable(file.id, "the file is missing")
         format_ = ds.ParquetFileFormat(default_fragment_scan_options=options)
-        tagged = None if sequences is None else ds.field(SEQUENCE) == pa.scalar(sequences[file.id], pa.int64())
+        tagged = None if number is None else ds.field(SEQUENCE) == pa.scalar(number, pa.int64())
         fragment = format_.make_fragment(str(_place(env, file)), _LOCAL, partition_expression=tagged)
         parts.append(ds.FileSystemDataset([fragment], shown, format_, _LOCAL))
     return ds.UnionDataset(shown, parts) if parts else ds.dataset(shown.empty_table())

@@ -1,0 +1,203 @@
+"""What is live, what became live and what ceased to be: reading the log of publications back.
+
+A row is live if its last event in the log is an add. The whole log has one version of a row at a time, because each
+publication removes what it replaces. A close reads a part of the log (source-days up to its own, not taken in before),
+in which events may be missing between two others; `changes` is exact there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from actuals_pipelines.database import tables
+from actuals_pipelines.store import engine
+from actuals_pipelines.store.files import SEQUENCE
+from actuals_pipelines.store.log import ROW_KEYS, Publication, RowLog, Totals, manifest, net, open_log, publications
+from actuals_pipelines.tables import TRANSACTIONS
+
+if TYPE_CHECKING:
+    from actuals_pipelines.tenants.environment import TenantEnvironment
+
+_BATCH_ROWS = 122_880
+
+_LIVE = """
+SELECT a.* EXCLUDE (_sequence) FROM added a
+LEFT JOIN (SELECT row_uid, max(_sequence) AS last_removal FROM removed GROUP BY row_uid) r ON r.row_uid = a.row_uid
+WHERE r.last_removal IS NULL OR r.last_removal <= a._sequence
+"""
+# Events in order: a publication removes a row before it adds it again. `moment` orders them.
+_EVENTS = """
+CREATE TABLE event AS
+  SELECT row_uid, row_digest, _sequence, true AS is_add, 2 * _sequence + 1 AS moment FROM new_added
+  UNION ALL SELECT row_uid, row_digest, _sequence, false, 2 * _sequence FROM new_removed
+"""
+# Rows that a publication outside this set also changed, in between or after: for them the set alone does not say what
+# was live before it. Their whole history within the earlier closes does.
+_CONTESTED = """
+CREATE TABLE contested AS
+  SELECT DISTINCT row_uid FROM event SEMI JOIN
+    (SELECT row_uid FROM between_added UNION ALL SELECT row_uid FROM between_removed) USING (row_uid);
+CREATE TABLE earlier AS
+  SELECT row_uid, row_digest, _sequence, true AS is_add, 2 * _sequence + 1 AS moment
+  FROM taken_added SEMI JOIN contested USING (row_uid)
+  UNION ALL
+  SELECT row_uid, row_digest, _sequence, false, 2 * _sequence FROM taken_removed SEMI JOIN contested USING (row_uid)
+"""
+_NET = """
+CREATE TABLE opening AS
+  SELECT row_uid, arg_min(row_digest, moment) AS row_digest, arg_min(_sequence, moment) AS _sequence, 'new' AS log
+  FROM event ANTI JOIN contested USING (row_uid) GROUP BY row_uid HAVING NOT arg_min(is_add, moment)
+  UNION ALL
+  SELECT row_uid, arg_max(row_digest, moment), arg_max(_sequence, moment), 'taken'
+  FROM earlier GROUP BY row_uid HAVING arg_max(is_add, moment);
+CREATE TABLE closing AS
+  SELECT row_uid, arg_max(row_digest, moment) AS row_digest, arg_max(_sequence, moment) AS _sequence
+  FROM (FROM event UNION ALL FROM earlier) GROUP BY row_uid HAVING arg_max(is_add, moment);
+CREATE TABLE entering AS SELECT row_uid, _sequence FROM closing ANTI JOIN opening USING (row_uid, row_digest);
+CREATE TABLE leaving AS SELECT row_uid, _sequence, log FROM opening ANTI JOIN closing USING (row_uid, row_digest)
+"""
+_ADDS = "SELECT a.* EXCLUDE (_sequence) FROM new_added a SEMI JOIN entering USING (row_uid, _sequence)"
+_REMOVES = """
+SELECT r.* EXCLUDE (_sequence) FROM new_removed r
+  SEMI JOIN (FROM leaving WHERE log = 'new') USING (row_uid, _sequence)
+UNION ALL BY NAME
+SELECT a.* EXCLUDE (_sequence) FROM taken_added a
+  SEMI JOIN (FROM leaving WHERE log = 'taken') USING (row_uid, _sequence)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a close takes in: each row at most once in `adds` and at most once in `removes`.
+
+    A row in both changed; a row whose content came back as it was is in neither. The readers may be read once, in any
+    order, also side by side.
+    """
+
+    publications: Sequence[Publication]  # all that were not taken in before, also those without effect
+    adds: pa.RecordBatchReader
+    removes: pa.RecordBatchReader
+    totals: dict[str, dict[str, tuple[int, int]]]  # source -> currency -> net (rows, minor units)
+
+
+def live(env: TenantEnvironment, source: str, as_of_sequence: int | None = None) -> pa.RecordBatchReader:
+    """Stream the live rows of a source: TRANSACTIONS, extra fields and match keys; each row_uid once.
+
+    Args:
+        as_of_sequence: as they were right after that publication; None is now.
+    """
+    with env.engine.begin() as connection:
+        log = publications(connection, *_of([source], as_of_sequence))
+        rows = open_log(env, connection, log, schema=None if log else TRANSACTIONS)
+    schema = _without_sequence(rows.added.schema)
+    if not rows.has_removals:
+        return rows.added.scanner(columns=schema.names, batch_size=_BATCH_ROWS).to_reader()
+    work = engine.connect()
+    work.register("added", rows.added)
+    work.register("removed", rows.removed)
+    return _streamed(work, _LIVE, schema)
+
+
+def control_totals(env: TenantEnvironment, source: str, as_of_sequence: int | None = None) -> Totals:
+    """Live rows and minor units per currency, added up from the publications' sealed totals: no file is read."""
+    with env.engine.begin() as connection:
+        log = publications(connection, *_of([source], as_of_sequence))
+    return _net_of(env, log)
+
+
+def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, taken: Collection[UUID]) -> Changes:
+    """What a close of day `until` takes in: publications with source-day <= `until` that are not `taken`, netted.
+
+    Args:
+        sources: the package's members, each once.
+        until: the close day.
+        taken: the publications that earlier closes of the package took in (`closes.taken_in`).
+    """
+    with env.engine.begin() as connection:
+        whole = publications(connection, *_of(sources, None))
+        new = [p for p in whole if p.partition <= until and p.id not in taken]
+        before = [p for p in whole if p.id in taken]
+        first = min((p.sequence for p in new), default=0)
+        new_ids = {p.id for p in new}
+        between = [p for p in whole if p.sequence > first and p.id not in new_ids] if new else []
+        keys = [open_log(env, connection, part, schema=ROW_KEYS) for part in (new, between, before)]
+        # Earlier files are opened whole only where a row's history may be needed.
+        rows = open_log(env, connection, [*new, *(before if between else [])], schema=None if new else TRANSACTIONS)
+        wide = _without_sequence(rows.added.schema)
+        whole_rows = [open_log(env, connection, part, schema=wide) for part in (new, before if between else [])]
+    work = engine.connect()
+    for name, part in zip(("new", "between", "taken"), keys, strict=True):
+        _register(work, name, part)
+    for script in (_EVENTS, _CONTESTED, _NET):
+        work.execute(script)
+    readers = []
+    for query in (_ADDS, _REMOVES):
+        own = work.cursor()  # shares the tables; what is registered is its own
+        for name, part in zip(("new", "taken"), whole_rows, strict=True):
+            _register(own, name, part)
+        readers.append(_streamed(own, query, wide))
+    if work.execute("SELECT 1 FROM contested LIMIT 1").fetchall():
+        for name, part in zip(("new", "taken"), whole_rows, strict=True):
+            _register(work, name, part)
+        net_totals = _totals_of_rows(work)
+    else:
+        net_totals = {source: _net_of(env, [p for p in new if p.source == source]) for source in sources}
+    return Changes(new, readers[0], readers[1], net_totals)
+
+
+def _of(sources: Sequence[str], as_of_sequence: int | None) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [tables.source.c.name.in_(sources)]
+    if as_of_sequence is not None:
+        conditions.append(tables.publication.c.sequence <= as_of_sequence)
+    return conditions
+
+
+def _net_of(env: TenantEnvironment, log: Sequence[Publication]) -> dict[str, tuple[int, int]]:
+    terms: list[tuple[int, Totals]] = []
+    for publication in log:
+        totals = manifest(env, publication)
+        terms += [(1, totals["added"]), (-1, totals["removed"])]
+    return net(terms)
+
+
+def _totals_of_rows(work: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[int, int]]]:
+    """Net totals from the rows themselves: the sealed totals hold only where no publication in between is left out."""
+    query = f"""
+        SELECT source, currency, sum(n), sum(n * amount_minor_units) FROM (
+          SELECT source, currency, amount_minor_units, 1 AS n FROM ({_ADDS}) UNION ALL BY NAME
+          SELECT source, currency, amount_minor_units, -1 AS n FROM ({_REMOVES})
+        ) GROUP BY source, currency ORDER BY source, currency
+    """  # noqa: S608 - both are constants above
+    result: dict[str, dict[str, tuple[int, int]]] = {}
+    for source, currency, rows, minor in work.execute(query).fetchall():
+        result.setdefault(source, {})[currency] = (int(rows), int(minor))
+    return result
+
+
+def _register(work: duckdb.DuckDBPyConnection, name: str, log: RowLog) -> None:
+    work.register(f"{name}_added", log.added)
+    work.register(f"{name}_removed", log.removed)
+
+
+def _without_sequence(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name != SEQUENCE])
+
+
+def _streamed(work: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema) -> pa.RecordBatchReader:
+    """Run a statement when its reader is first read; the connection ends with the reader."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from work.sql(query).to_arrow_reader(_BATCH_ROWS).cast(schema)
+        finally:
+            work.close()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
