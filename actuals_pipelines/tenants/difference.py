@@ -43,7 +43,9 @@ class Difference:
 
 def difference(before: Data | None, after: Data) -> Difference:
     """Compare two files as plain data; `before` None is a tenant that does not exist yet."""
-    return Difference(tuple(_changes((), before if before is not None else {}, after)))
+    if before is None:  # name what a new tenant gets, one by one
+        before = {key: [] for key, value in after.items() if isinstance(value, list)} if isinstance(after, dict) else {}
+    return Difference(tuple(_changes((), before, after)))
 
 
 def _changes(path: tuple[str, ...], before: Data, after: Data) -> Iterator[Change]:
