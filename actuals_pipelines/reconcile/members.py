@@ -1,0 +1,129 @@
+# ruff: noqa: S608 - SQL is put together from our own names, quoted columns and checked expressions
+"""Which rows a package takes, on which side, with which sign, and which of them count from its start on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import duckdb
+
+from actuals_pipelines.domain.package import MatchingPackage, Member, Pass, Side
+from actuals_pipelines.expressions import Expression, ExpressionRefused, literal, parse, quoted
+from actuals_pipelines.reconcile.engine import number_of
+from actuals_pipelines.reconcile.errors import KeysMissing, NotBuiltYet, RowTakenTwice, SourceNotInPackage
+from actuals_pipelines.reconcile.schema import FOUND, KEY_PREFIX
+
+KEYLESS = ("amount", "sum")
+
+AMOUNTS = frozenset(["amount", "amount_minor_units", "balance_difference", "expected_difference", "soll_amount",
+                     "ist_amount", "money"])  # fmt: skip
+"""What a rule may not compare with a bare number."""
+
+
+def refuse_unbuilt(package: MatchingPackage) -> None:
+    """Raise NotBuiltYet for what the definition has and this engine has not, rather than leave it out in silence."""
+    for each in package.passes:
+        if each.by in KEYLESS:
+            raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by})")
+        if each.result != "matched":
+            raise NotBuiltYet(package.name, f"pass {each.name!r} (result: {each.result})")
+    if package.duplicates != "together":
+        raise NotBuiltYet(package.name, f"`duplicates: {package.duplicates}`")
+
+
+def schemes(package: MatchingPackage) -> tuple[str, ...]:
+    """The id schemes of the package's passes, in order, each once."""
+    return tuple(dict.fromkeys(each.by for each in package.passes if each.by not in KEYLESS))
+
+
+def found_columns(each: Pass) -> tuple[str, ...]:
+    """The list columns that a pass with `look_in` reads."""
+    return tuple(FOUND.format(scheme=each.by, field=field) for field in each.look_in)
+
+
+def key_columns(package: MatchingPackage) -> tuple[str, ...]:
+    """Every key column that matching the package reads: key_<scheme>, then keys_<scheme>_in_<field>."""
+    own = [KEY_PREFIX + scheme for scheme in schemes(package)]
+    return tuple(dict.fromkeys([*own, *(name for each in package.passes for name in found_columns(each))]))
+
+
+def columns_read(package: MatchingPackage, available: Collection[str]) -> frozenset[str]:
+    """The rows' columns that `take` and `when` read, so that a state keeps no more than it needs."""
+    read: set[str] = set()
+    for _, member in package.members():
+        expression = _taken(package, member, available)
+        read |= expression.columns if expression else frozenset()
+    return frozenset(read) & frozenset(available)
+
+
+def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: str, available: Sequence[str]) -> None:
+    """Create view `taken` (one row per row of `rows`, with its side and contribution) from the relation `rows`.
+
+    taken: (row_uid, source, currency, amount_minor_units, side: string, contribution: int64, is_live: bool, and every
+    key column). Contribution is +amount on SOLL and -amount on IST, the amount turned where the member says reversed.
+
+    Raises:
+        KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused
+    """
+    _check_keys(package, available)
+    sources = [member.source for _, member in package.members()]
+    listed = ", ".join(literal(source) for source in sources)
+    strangers = con.execute(f"SELECT DISTINCT source FROM {rows} WHERE source NOT IN ({listed})").fetchall()
+    if strangers:
+        raise SourceNotInPackage(package.name, sorted(name for (name,) in strangers))
+    tests = [(side, member, _test(con, package, member, rows, available)) for side, member in package.members()]
+    from_rows = f"(SELECT *, amount_minor_units AS amount FROM {rows})"
+    for source in {name for name in sources if sources.count(name) > 1}:
+        counted = " + ".join(f"CAST({test} AS INTEGER)" for _, member, test in tests if member.source == source)
+        twice = number_of(con, f"SELECT count(*) FROM {from_rows} WHERE {counted} > 1")
+        if twice:
+            raise RowTakenTwice(package.name, source, twice)
+    in_time = f"coalesce(booked_on >= DATE '{package.start}', TRUE)" if package.start else "TRUE"
+    soll = " OR ".join(test for side, _, test in tests if side is Side.SOLL)
+    minus = [test for side, member, test in tests if (side is Side.IST) != member.is_reversed]
+    home_side = " ".join(f"WHEN source = {literal(member.source)} THEN '{side}'" for side, member, _ in tests)
+    is_taken = " OR ".join(test for _, _, test in tests)
+    keys = "".join(f", {quoted(name)}" for name in key_columns(package))
+    con.execute(f"""
+        CREATE OR REPLACE TEMP VIEW taken AS
+        SELECT row_uid, source, currency, amount_minor_units,
+               CASE WHEN {soll} THEN 'soll' WHEN {is_taken} THEN 'ist' ELSE CASE {home_side} END END AS side,
+               CASE WHEN {" OR ".join(minus) or "FALSE"} THEN -amount_minor_units ELSE amount_minor_units END
+                   AS contribution,
+               ({is_taken}) AND {in_time} AS is_live{keys}
+        FROM {from_rows}""")
+
+
+def _check_keys(package: MatchingPackage, available: Collection[str]) -> None:
+    for each in package.passes:
+        for column in (KEY_PREFIX + each.by, *found_columns(each)):
+            if column not in available:
+                raise KeysMissing(package.name, each.name, column)
+
+
+def _taken(package: MatchingPackage, member: Member, available: Collection[str]) -> Expression | None:
+    if member.take is None:
+        return None
+    where = f"package {package.name}, source {member.source}, take"
+    return parse(member.take, [*available, "amount"], where, amounts=AMOUNTS, is_predicate=True)
+
+
+def _test(
+    con: duckdb.DuckDBPyConnection, package: MatchingPackage, member: Member, rows: str, available: Collection[str]
+) -> str:
+    source = f"source = {literal(member.source)}"
+    taken = _taken(package, member, available)
+    if taken is None:
+        return f"({source})"
+    check_types(con, taken, f"(SELECT *, amount_minor_units AS amount FROM {rows})",
+                f"package {package.name}, source {member.source}, take")  # fmt: skip
+    return f"({source} AND coalesce({taken.sql}, FALSE))"
+
+
+def check_types(con: duckdb.DuckDBPyConnection, expression: Expression, relation: str, where: str) -> None:
+    """Try the expression on a few rows, so that a text beside a number is refused by name and place."""
+    try:
+        con.execute(f"SELECT bool_or({expression.sql}) FROM (SELECT * FROM {relation} LIMIT 100)").fetchall()
+    except duckdb.Error:
+        what = f"the types in `{expression.text.strip()}` do not fit together"
+        raise ExpressionRefused(where, what, "texts with texts, dates with dates, amounts with amounts") from None
