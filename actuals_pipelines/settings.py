@@ -135,3 +135,14 @@ def gateway_token() -> str:
 def look_every_seconds() -> int:
     """ACTUALS_LOOK_EVERY_SECONDS: how often sensors look into the tenants' catalogues."""
     return int(os.environ.get("ACTUALS_LOOK_EVERY_SECONDS", "30"))
+
+
+def base_environment() -> dict[str, str]:
+    """What every child process gets of our own environment: where programs and the user's folders are, no secret."""
+    names = ("PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "VIRTUAL_ENV")
+    return {"LC_ALL": "C.UTF-8", **{name: os.environ[name] for name in names if name in os.environ}}
+
+
+def key_environment() -> dict[str, str]:
+    """What a process that opens keyrings gets beside it: where the KEK is."""
+    return {name: os.environ[name] for name in ("ACTUALS_KEYS", "ACTUALS_KEK") if name in os.environ}

@@ -13,6 +13,8 @@ from actuals_pipelines.errors import ActualsError
 # command -> (module, what it does). The module holds a click command of the same name, `-` written as `_`.
 COMMANDS = {
     "match": ("match", "Reconcile plain files by a matching package; needs no home."),
+    "up": ("up", "Run the home until Ctrl-C: doors, Dagster, its UI."),
+    "status": ("status", "Which services run, where, and whether they do their work."),
     "demo-data": ("demo_data", "Write a shop's order-to-cash with known defects."),
 }
 

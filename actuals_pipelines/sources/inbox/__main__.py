@@ -22,7 +22,7 @@ import click
 import sqlalchemy as sa
 import uvicorn
 
-from actuals_pipelines.settings import door_key, find_home
+from actuals_pipelines.settings import door_key, find_home, tls_passphrase
 from actuals_pipelines.sources.door import Views, show_no_values
 from actuals_pipelines.sources.inbox.admission import Admission
 from actuals_pipelines.sources.inbox.app import Inbox, Limits, inbox_app
@@ -83,7 +83,7 @@ def uvicorn_config(inbox: Inbox, certificate: Path, key_file: Path) -> uvicorn.C
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
-        context.load_cert_chain(certificate, key_file)
+        context.load_cert_chain(certificate, key_file, password=lambda: tls_passphrase() or "")  # never a prompt
         return context
 
     return uvicorn.Config(

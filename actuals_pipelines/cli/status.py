@@ -1,0 +1,33 @@
+"""`actuals status`: which services run, where, and whether they do their work."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.operations.services import dagster_link, running, status_document
+from actuals_pipelines.settings import Home
+
+
+@click.command()
+@home_option
+@json_option
+@click.option("--link", is_flag=True, help="Also print the link that opens Dagster's UI: whoever has it gets in.")
+def status(home: Home, as_json: bool, link: bool) -> None:
+    """Show the home's services. Exit 0: all healthy; 1: not all, or not running."""
+    document = status_document(home)
+    found = running(home)
+    if link and found:
+        document["link"] = dagster_link(home, found)
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(f"home {document['home']}: {'running' if found else 'not running'}")
+        for service in document["services"]:
+            words = "healthy" if service["healthy"] else "NOT healthy"
+            click.echo(f"  {service['name']:<10} {words:<12} {service['url']}")
+        if "link" in document:
+            click.echo(document["link"])
+    sys.exit(0 if all(service["healthy"] for service in document["services"]) else 1)

@@ -1,0 +1,168 @@
+"""Ask the home's Dagster for a run, as the UI does: GraphQL over TLS through the guard, with the operator's token."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import httpx
+
+from actuals_pipelines.errors import ActualsError
+
+FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+
+_LAUNCH = """
+mutation Launch($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on InvalidSubsetError { message }
+  }
+}
+"""
+_STATUS = """
+query Status($run: ID!) {
+  runOrError(runId: $run) {
+    __typename
+    ... on Run { status stepStats { stepKey status } }
+  }
+}
+"""
+_ASSETS = """
+query Assets {
+  assetNodes { assetKey { path } jobNames }
+}
+"""
+_BACKFILL = """
+mutation Backfill($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+
+
+class DagsterRefused(ActualsError):
+    """Dagster did not take a request. The answer's kind is kept, its text is not: it may hold what was sent."""
+
+    def __init__(self, asked: str, answered: str) -> None:
+        super().__init__(asked, answered)
+        self.asked, self.answered = asked, answered
+
+    def __str__(self) -> str:
+        return f"Dagster was asked to {self.asked} and answered {self.answered}. See the home's log: `actuals status`."
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run's status, and how many of its steps are done."""
+
+    run_id: str
+    status: str
+    steps_done: int
+    steps: int
+    failed_steps: tuple[str, ...]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run will not change any more."""
+        return self.status in FINISHED
+
+
+class DagsterClient:
+    """One home's Dagster, behind its guard.
+
+    Args:
+        url: "https://127.0.0.1:8443".
+        cookie: (name, value) of the guard's cookie.
+        ca_file: the home's own certificate authority; nothing else is trusted.
+    """
+
+    def __init__(self, url: str, cookie: tuple[str, str], ca_file: str) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            cookies={cookie[0]: cookie[1]},
+            headers={"origin": url},
+            verify=ssl.create_default_context(cafile=ca_file),
+            timeout=60,
+            trust_env=False,
+        )
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Send one GraphQL document; return its data."""
+        response = self._http.post("/graphql", json={"query": query, "variables": variables})
+        if response.status_code != httpx.codes.OK:
+            raise DagsterRefused("answer a question", f"HTTP {response.status_code}")
+        document = response.json()
+        if document.get("errors"):
+            raise DagsterRefused("answer a question", "a GraphQL error")
+        data: dict[str, Any] = document["data"]
+        return data
+
+    def assets(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """Every asset this home's web server lists, with the names of its jobs."""
+        nodes = self.ask(_ASSETS)["assetNodes"]
+        return {tuple(node["assetKey"]["path"]): tuple(node["jobNames"]) for node in nodes}
+
+    def launch(self, job: str, assets: Sequence[Sequence[str]], first: date, last: date, tags: dict[str, str]) -> str:
+        """Start one run of `job` over the days from `first` to `last`; return its id."""
+        selector = {
+            "repositoryLocationName": "actuals",
+            "repositoryName": "__repository__",
+            "pipelineName": job,
+            "assetSelection": [{"path": list(path)} for path in assets],
+        }
+        span = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+        pairs = [{"key": key, "value": value} for key, value in {**span, **tags}.items()]
+        params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": {"tags": pairs}}
+        answer = self.ask(_LAUNCH, params=params)["launchPipelineExecution"]
+        if answer["__typename"] != "LaunchRunSuccess":
+            raise DagsterRefused(f"start {job}", answer["__typename"])
+        run_id: str = answer["run"]["runId"]
+        return run_id
+
+    def backfill(self, assets: Sequence[Sequence[str]], days: Sequence[date], title: str) -> str:
+        """Start a backfill of these assets and days, exactly as the UI's dialog does; return its id."""
+        params = {
+            "assetSelection": [{"path": list(path)} for path in assets],
+            "partitionNames": [day.isoformat() for day in days],
+            "title": title,
+            "tags": [],
+        }
+        answer = self.ask(_BACKFILL, params=params)["launchPartitionBackfill"]
+        if answer["__typename"] != "LaunchBackfillSuccess":
+            raise DagsterRefused("start a backfill", answer["__typename"])
+        backfill_id: str = answer["backfillId"]
+        return backfill_id
+
+    def progress(self, run_id: str) -> RunProgress:
+        """Where a run stands."""
+        answer = self.ask(_STATUS, run=run_id)["runOrError"]
+        if answer["__typename"] != "Run":
+            raise DagsterRefused(f"show run {run_id}", answer["__typename"])
+        stats = answer["stepStats"]
+        done = [step for step in stats if step["status"] in ("SUCCESS", "FAILURE", "SKIPPED")]
+        failed = tuple(step["stepKey"] for step in stats if step["status"] == "FAILURE")
+        return RunProgress(run_id, answer["status"], len(done), len(stats), failed)
+
+    def wait(
+        self, run_id: str, timeout_seconds: float, tell: Callable[[RunProgress], None], every_seconds: float = 0.5
+    ) -> RunProgress:
+        """Wait until the run is finished, telling its progress each time it is looked at."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            progress = self.progress(run_id)
+            tell(progress)
+            if progress.is_finished:
+                return progress
+            if time.monotonic() > deadline:
+                raise DagsterRefused(f"finish run {run_id} within {timeout_seconds:.0f} seconds", progress.status)
+            time.sleep(every_seconds)
