@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
@@ -31,11 +32,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPostgr
     """A running embedded PostgreSQL in a temporary folder; stopped when the session ends."""
     password = secrets.token_urlsafe(24)
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), password)
-    address = server.start()
-    admin = administrator(address.url("postgres", server.superuser, password))
-    yield RunningPostgres(server, address, password, admin)
-    admin.dispose()
-    server.stop()
+    try:
+        address = server.start()
+        admin = administrator(address.url("postgres", server.superuser, password))
+        yield RunningPostgres(server, address, password, admin)
+        admin.dispose()
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder)  # pytest keeps folders; this one has 10 MB for each database
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,22 @@ from actuals_pipelines.database.grants import apply_grants, control_grants, tena
 from actuals_pipelines.database.migrations import one_upgrade_at_a_time, upgrade_within
 from actuals_pipelines.database.server import other_database, tenant_role
 from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.errors import ActualsError
+
+
+class RoleRefused(ActualsError):
+    """The server did not let the administrator make a role, or give it a password."""
+
+    def __init__(self, role: str, kind: str) -> None:
+        super().__init__(role, kind)
+        self.role, self.kind = role, kind
+
+    def __str__(self) -> str:
+        return (
+            f"PostgreSQL did not make or change the role {self.role!r}: {self.kind}. The administrator must be "
+            "superuser, or have CREATEROLE and CREATEDB and have made the role itself."
+        )
+
 
 TENANT_LOGINS = {"app": 20, "ro": 10, "door": 10}
 """A tenant's roles that log in, and how many connections each may hold at once."""
@@ -136,11 +152,8 @@ def _inside(admin: sa.Engine, database: str, logins: list[str]) -> Iterator[sa.C
 
 
 def _group(connection: sa.Connection, name: str) -> None:
-    """A role that does not log in; an administrator who is not superuser becomes a member, to act as it."""
     if not _exists(connection, name):
         _run(connection, f"create role {{}} nologin {_NO_POWER}", name)
-        if not _is_superuser(connection):
-            _run(connection, "grant {} to current_user with inherit true, set true", name)
 
 
 def _login(connection: sa.Connection, name: str, limit: int, *, rotate: bool) -> str | None:
@@ -149,9 +162,13 @@ def _login(connection: sa.Connection, name: str, limit: int, *, rotate: bool) ->
     if not is_new and not rotate:
         return None
     password = secrets.token_urlsafe(32)
-    verb = "create" if is_new else "alter"
+    # What a role may not do is said when it is made; only a superuser could say it again.
+    statement = f"create role {{}} login {_NO_POWER}" if is_new else "alter role {} login"
     verifier = _verifier(connection, name, password)
-    _run(connection, f"{verb} role {{}} login {_NO_POWER} connection limit {limit:d} password '{verifier}'", name)
+    try:
+        _run(connection, f"{statement} connection limit {limit:d} password '{verifier}'", name)
+    except sa.exc.DBAPIError as error:
+        raise RoleRefused(name, type(error.orig).__name__) from None  # its text quotes the verifier
     return password
 
 
@@ -164,6 +181,8 @@ def _verifier(connection: sa.Connection, role: str, password: str) -> str:
 
 def _database(connection: sa.Connection, name: str, owner: str, logins: list[str]) -> None:
     """A database that only `logins` may enter. PUBLIC may enter every new database until it is told not to."""
+    if not _is_superuser(connection):  # then the administrator acts as the owner, whose role it made
+        _run(connection, "grant {} to current_user with inherit true, set true", owner)
     found = connection.execute(sa.text("select 1 from pg_database where datname = :name"), {"name": name}).first()
     if found is None:
         _run(

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -43,6 +44,7 @@ def server(closed_folder: Path) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(closed_folder, "a superuser's password")
     yield server
     server.stop()
+    shutil.rmtree(closed_folder)
 
 
 def one(server: EmbeddedPostgres, statement: str) -> object:
@@ -129,6 +131,7 @@ def test_several_processes_may_start_it_at_once(closed_folder: Path) -> None:
     assert len(set(addresses)) == 1
     servers[0].stop()
     assert not any(server.is_running for server in servers)
+    shutil.rmtree(closed_folder)
 
 
 def test_another_process_sees_it_running_and_stops_it(server: EmbeddedPostgres, closed_folder: Path) -> None:
