@@ -27,6 +27,11 @@ __all__ = [
 _READERS = {
     "csv": "csv:CsvReader",
     "parquet": "parquet:ParquetReader",
+    "xlsx": "xlsx:XlsxReader",
+    "ndjson": "ndjson:NdjsonReader",
+    "camt053": "camt:Camt053Reader",
+    "camt052": "camt:Camt052Reader",
+    "camt054": "camt:Camt054Reader",
 }
 FORMATS = tuple(_READERS)
 
