@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.errors import ActualsError
-from actuals_pipelines.tenants.projections import DoorView, read_door_views
+from actuals_pipelines.tenants.projections import SUFFIX, DoorView, read_door_views
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,11 @@ _Signature = frozenset[tuple[str, int, int]]
 def door_subkey(door_key: bytes, purpose: str) -> bytes:
     """A key for one purpose of a door (an HMAC, a file of its own); it opens nothing of a tenant's."""
     return hmac.digest(door_key, b"actuals door key, version 1: " + purpose.encode(), "sha256")
+
+
+def content_mac_key(door_key: bytes, ref: TenantRef) -> bytes:
+    """The key of `arrival.content_mac`: the same content at any door of a tenant has the same MAC."""
+    return door_subkey(door_key, f"contents of arrivals {ref.uuid} {ref.environment}")
 
 
 class Views:
@@ -55,7 +61,7 @@ class Views:
     def _signature(self) -> _Signature:
         if not self._folder.is_dir():
             return frozenset()
-        found = ((path.name, path.stat()) for path in self._folder.iterdir())
+        found = ((path.name, path.stat()) for path in self._folder.glob(f"*{SUFFIX}"))
         return frozenset((name, entry.st_mtime_ns, entry.st_ino) for name, entry in found)
 
 

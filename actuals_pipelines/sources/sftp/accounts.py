@@ -1,0 +1,121 @@
+"""Who may drop files where: from a user name and a public key to one tenant's folders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import asyncssh
+import sqlalchemy as sa
+
+from actuals_pipelines.database.server import engine
+from actuals_pipelines.domain.source import SourceKind
+from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.sources.door import content_mac_key
+from actuals_pipelines.sources.sftp.errors import NotPermitted
+from actuals_pipelines.tenants.projections import DoorView, SftpView
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDrop:
+    """One tenant's drop, open for as long as its view stays the same."""
+
+    view: DoorView
+    prefix: Path  # the tenant's folder on disk
+    engine: sa.Engine  # role `door`
+    mac_key: bytes
+
+    @property
+    def ref(self) -> TenantRef:
+        """Which tenant."""
+        return self.view.ref
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account of one tenant."""
+
+    tenant: TenantDrop
+    user: str
+    folders: Mapping[str, UUID]  # a source's name -> its id
+
+
+class Accounts:
+    """All accounts by user and key; `take` follows the views, in the event loop's thread."""
+
+    def __init__(self, data: Path, door_key: bytes) -> None:
+        self._data, self._door_key = data, door_key
+        self._tenants: dict[TenantRef, TenantDrop] = {}
+        self._accounts: dict[tuple[str, bytes], Account] = {}
+
+    @property
+    def tenants(self) -> tuple[TenantDrop, ...]:
+        """Every tenant's drop."""
+        return tuple(self._tenants.values())
+
+    def take(self, views: list[DoorView]) -> None:
+        """Open what is new, close what is gone. A session looks its account up anew for each file."""
+        tenants: dict[TenantRef, TenantDrop] = {}
+        for view in views:
+            known = self._tenants.get(view.ref)
+            tenants[view.ref] = known if known and known.view == view else self._open(view)
+        for ref, tenant in self._tenants.items():
+            if tenants.get(ref) is not tenant:
+                tenant.engine.dispose()  # what runs on it ends undisturbed
+        self._tenants = tenants
+        self._accounts = {}
+        for tenant in tenants.values():
+            for shown in tenant.view.sftp:
+                self._add(tenant, shown)
+        log.info("views taken: tenants=%d accounts=%d", len(tenants), len(self._accounts))
+
+    def find(self, user: str, public_data: bytes) -> Account | None:
+        """The account of this user and public key (SSH wire form), if there is one now."""
+        return self._accounts.get((user, public_data))
+
+    def _add(self, tenant: TenantDrop, shown: SftpView) -> None:
+        folders = {
+            name: source.uuid
+            for name, source in tenant.view.sources.items()
+            if name in shown.sources and source.kind is SourceKind.SFTP
+        }
+        account = Account(tenant, shown.user, folders)
+        for line in shown.public_keys:
+            try:
+                place = (shown.user, asyncssh.import_public_key(line).public_data)
+            except asyncssh.KeyImportError:
+                log.error("a public key cannot be read: tenant=%s", tenant.ref.uuid)
+                continue
+            if place in self._accounts:
+                # Two tenants with one user name and one key: whose files these are cannot be told.
+                log.error("a user name and key are taken: tenant=%s", tenant.ref.uuid)
+                continue
+            self._accounts[place] = account
+
+    def _open(self, view: DoorView) -> TenantDrop:
+        login = view.login
+        database = engine(login.address, login.database, login.role, login.password, name="actuals sftp")
+        mac_key = content_mac_key(self._door_key, view.ref)
+        return TenantDrop(view, self._data / view.prefix, database, mac_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who is connected: looked up anew for each file, so that a closed account ends with the file it is sending."""
+
+    accounts: Accounts
+    user: str
+    public_data: bytes
+    ref: TenantRef
+
+    def account(self) -> Account:
+        """The account as it is now. Raises NotPermitted if it was closed."""
+        found = self.accounts.find(self.user, self.public_data)
+        if found is None or found.tenant.ref != self.ref:
+            raise NotPermitted("This account was closed", "Ask the operator.")
+        return found

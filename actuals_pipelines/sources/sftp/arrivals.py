@@ -1,0 +1,60 @@
+"""The row that makes an upload an arrival. From its commit on, landing finds the file; without it nobody opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from actuals_pipelines.database.tables import arrival as arrival_table
+from actuals_pipelines.encryption.columns import seal_to_public
+from actuals_pipelines.sources.sftp.errors import UploadRefused
+from actuals_pipelines.sources.sftp.upload import Whole, relative_path
+
+NAME_KIND = "arrival.name"
+"""What a sealed file name is called when it is sealed and opened (`encryption.columns`)."""
+
+
+class ArrivalRefused(UploadRefused):
+    """The row was not written; the file is not kept."""
+
+
+class ArrivalUncertain(UploadRefused):
+    """The server went away during COMMIT: the row may be there, so the file is kept. A repeat is known by its MAC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One file that is whole, about to be named in a row."""
+
+    id: UUID
+    source_id: UUID
+    user: str
+    name: str  # the customer's name for it: written sealed alone
+    whole: Whole
+
+
+def record(engine: sa.Engine, public_key: bytes, arrival: Arrival) -> None:
+    """Write the row and commit. Raises ArrivalRefused, ArrivalUncertain."""
+    row = {
+        "id": arrival.id,
+        "door": "sftp",
+        "source_id": arrival.source_id,
+        "delivery": f"{arrival.user}/{arrival.id.hex}",
+        "name_sealed": seal_to_public(public_key, NAME_KIND, arrival.id, arrival.name.encode()),
+        "path": relative_path(arrival.id),
+        "size_bytes": arrival.whole.size_bytes,
+        "container_sha256": arrival.whole.container_sha256,
+        "content_mac": arrival.whole.content_mac,
+    }
+    advice = "Send the file again later; the operator is told."
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.insert(arrival_table), row)
+            try:
+                connection.commit()
+            except sa.exc.SQLAlchemyError as error:
+                raise ArrivalUncertain("The store went away while it confirmed the file", advice) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise ArrivalRefused("The store does not answer", advice) from error

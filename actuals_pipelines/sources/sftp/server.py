@@ -1,0 +1,170 @@
+"""The SSH side of the drop: who gets in, with which algorithms, how often and for how long. Only sFTP is spoken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncssh
+
+from actuals_pipelines.sources.sftp.accounts import Accounts, Login
+from actuals_pipelines.sources.sftp.session import DropSession
+from actuals_pipelines.sources.sftp.upload import Room
+
+log = logging.getLogger(__name__)
+
+# Checked with ssh-audit (`research/security.md` 1.3): no `fail`. Naming one that asyncssh lacks raises at the start.
+ALGORITHMS: dict[str, Any] = {
+    "kex_algs": [
+        "mlkem768x25519-sha256",
+        "curve25519-sha256",
+        "curve25519-sha256@libssh.org",
+        "diffie-hellman-group18-sha512",
+        "diffie-hellman-group16-sha512",
+    ],
+    "encryption_algs": ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr"],
+    "mac_algs": ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com"],
+    "signature_algs": ["ssh-ed25519", "sk-ssh-ed25519@openssh.com", "rsa-sha2-512", "rsa-sha2-256"],
+    "compression_algs": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DropLimits:
+    """Bounds on everything that comes from outside."""
+
+    room: Room = field(default_factory=Room)
+    connections: int = 200
+    strangers: int = 50  # connections that have not logged in
+    per_second: int = 10  # new connections of one address
+    sessions: int = 8  # sFTP sessions in one connection
+    login_seconds: float = 20.0
+    idle_seconds: float = 600.0
+
+
+@dataclass(slots=True)
+class Drop:
+    """The state of one drop process."""
+
+    accounts: Accounts
+    limits: DropLimits = field(default_factory=DropLimits)
+    connected: set[_Entrance] = field(default_factory=set)
+    recent: dict[str, list[float]] = field(default_factory=dict)  # address -> when it connected, monotonic
+
+    async def listen(self, host: str, port: int, key: asyncssh.SSHKey) -> asyncssh.SSHAcceptor:
+        """Accept connections; port 0 takes any free one."""
+        return await asyncssh.create_server(
+            lambda: _Entrance(self),
+            host,
+            port,
+            server_host_keys=[key],
+            sftp_factory=_session,
+            sftp_version=3,
+            allow_scp=False,
+            process_factory=None,
+            session_factory=None,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_host=None,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            allow_pty=False,
+            line_editor=False,
+            rdns_lookup=False,
+            login_timeout=self.limits.login_seconds,
+            keepalive_interval=30,
+            keepalive_count_max=3,
+            rekey_bytes="1G",
+            server_version="drop",
+            **ALGORITHMS,
+        )
+
+    def admits(self, address: str, now: float) -> bool:
+        """Whether one more connection may come in: refused before any key exchange, which is what costs."""
+        if len(self.recent) > 10_000:
+            self.recent.clear()
+        times = [at for at in self.recent.get(address, []) if now - at < 1.0]
+        strangers = sum(not entrance.is_in for entrance in self.connected)
+        self.recent[address] = [*times, now]
+        return (
+            len(times) < self.limits.per_second
+            and strangers < self.limits.strangers
+            and len(self.connected) < self.limits.connections
+        )
+
+    async def end_idle(self, every_seconds: float = 5.0) -> None:
+        """End connections on which nothing happens, until cancelled."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            for entrance in list(self.connected):
+                if time.monotonic() - entrance.active_at > self.limits.idle_seconds:
+                    entrance.connection.abort()
+
+    async def close(self) -> None:
+        """End all connections; uploads that are not whole are thrown away."""
+        ending = [entrance.connection for entrance in self.connected]
+        for connection in ending:
+            connection.abort()
+        await asyncio.gather(*(connection.wait_closed() for connection in ending), return_exceptions=True)
+
+
+class _Entrance(asyncssh.SSHServer):
+    """One connection: public keys of known accounts alone. Forwarding is refused by the base class."""
+
+    connection: asyncssh.SSHServerConnection
+
+    def __init__(self, drop: Drop) -> None:
+        self.drop = drop
+        self.is_in = False
+        self.sessions = 0
+        self.active_at = time.monotonic()
+        self.login: Login | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connection = conn
+        conn.set_extra_info(entrance=self)
+        address = str((conn.get_extra_info("peername") or ("",))[0])
+        is_admitted = self.drop.admits(address, self.active_at)
+        self.drop.connected.add(self)
+        if not is_admitted:
+            conn.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.drop.connected.discard(self)
+
+    def begin_auth(self, username: str) -> bool:
+        return True  # everybody must prove who they are
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        account = self.drop.accounts.find(username, key.public_data)
+        self.login = None
+        if account is None:
+            return False
+        self.login = Login(self.drop.accounts, username, key.public_data, account.tenant.ref)
+        return True
+
+    def auth_completed(self) -> None:
+        self.is_in = True
+        if self.login is not None:
+            log.info("logged in: tenant=%s", self.login.ref.uuid)
+
+    def touch(self) -> None:
+        """Something happened."""
+        self.active_at = time.monotonic()
+
+
+def _session(channel: Any) -> DropSession:
+    entrance: _Entrance = channel.get_connection().get_extra_info("entrance")
+    login = entrance.login
+    assert login is not None  # noqa: S101 - there is no session without a login
+    entrance.sessions += 1
+    if entrance.sessions > entrance.drop.limits.sessions:
+        entrance.connection.abort()
+    return DropSession(channel, login, entrance.drop.limits.room, entrance.touch)
