@@ -13,6 +13,10 @@ from actuals_pipelines.errors import ActualsError
 # command -> (module, what it does). The module holds a click command of the same name, `-` written as `_`.
 COMMANDS = {
     "match": ("match", "Reconcile plain files by a matching package; needs no home."),
+    "init": ("init", "Make a home: key, database, certificates."),
+    "tenant": ("tenant", "Apply a tenant's file; list and show tenants."),
+    "secret": ("secret", "Set what a tenant's file may only name."),
+    "api-key": ("api_key", "Make, list and revoke the inbox's API keys."),
     "up": ("up", "Run the home until Ctrl-C: doors, Dagster, its UI."),
     "status": ("status", "Which services run, where, and whether they do their work."),
     "demo-data": ("demo_data", "Write a shop's order-to-cash with known defects."),

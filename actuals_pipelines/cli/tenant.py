@@ -1,0 +1,163 @@
+"""`actuals tenant`: apply a tenant's file, list tenants, give a file back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.errors import ConfigurationError
+from actuals_pipelines.operations.provision import Applied, apply
+from actuals_pipelines.operations.servers import running_postgres
+from actuals_pipelines.settings import Home
+from actuals_pipelines.tenants.registry import Plan, Registered, current, list_tenants, versions
+from actuals_pipelines.tenants.yaml_text import read_text
+
+
+class VersionUnknown(ConfigurationError):
+    """A tenant never had that version."""
+
+    def __init__(self, tenant: str, version: int, newest: int) -> None:
+        super().__init__(tenant, version, newest)
+        self.tenant, self.version, self.newest = tenant, version, newest
+
+    def __str__(self) -> str:
+        return f"Tenant {self.tenant!r} has no version {self.version}; its versions are 1 to {self.newest}."
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants: each a customer's separate books, database and keys, configured by one YAML file."""
+
+
+@tenant.command("apply")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Change an existing tenant without asking.")
+@click.option(
+    "--environment",
+    type=click.Choice(["prod", "test"]),
+    default="prod",
+    show_default=True,
+    help="Made on demand; those that are there already are brought along.",
+)
+@home_option
+@json_option
+def apply_(*, file: Path, yes: bool, environment: str, home: Home, as_json: bool) -> None:
+    """Make the tenant of FILE, or bring it to what FILE says, after showing the difference.
+
+    Exit 0: applied, or nothing to do; 1: there is a difference and nobody agreed; 2: refused or failed.
+    """
+    text = read_text(file)
+    refused: list[Plan] = []
+
+    def agree(planned: Plan) -> bool:
+        if not as_json:
+            click.echo(f"Tenant {planned.tenant.name} changes:\n{_indented(str(planned.difference))}")
+        agreed = yes or (not as_json and click.confirm("Apply?"))
+        if not agreed:
+            refused.append(planned)
+        return agreed
+
+    with running_postgres(home) as platform:
+        done = apply(platform, text, str(file), environment=environment, agree=agree)
+    if done is None:
+        if as_json:
+            changes = [str(change) for change in refused[0].difference.changes]
+            print_json({"tenant": refused[0].tenant.name, "applied": False, "difference": changes})
+        else:
+            click.echo("Nothing was changed.")
+        sys.exit(1)
+    if as_json:
+        print_json(_document(done))
+    else:
+        _print(done)
+
+
+@tenant.command("list")
+@home_option
+@json_option
+def list_(*, home: Home, as_json: bool) -> None:
+    """List the home's tenants."""
+    with running_postgres(home) as platform:
+        found = list_tenants(platform.control)
+    if as_json:
+        print_json({"tenants": [_summary(each) for each in found]})
+        return
+    if not found:
+        click.echo("There is no tenant yet. Make one with `actuals tenant apply FILE`.")
+    for each in found:
+        environments = ", ".join(each.environments) or "not provisioned"
+        words = f"{len(each.tenant.sources)} sources, {len(each.tenant.packages)} packages"
+        click.echo(f"{each.tenant.name:<24} version {each.version:<4} {environments:<12} {words}")
+
+
+@tenant.command()
+@click.argument("name")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the file as it was applied.")
+@click.option("--version", type=click.IntRange(min=1), help="An earlier version [default: the newest].")
+@home_option
+@json_option
+def show(*, name: str, as_yaml: bool, version: int | None, home: Home, as_json: bool) -> None:
+    """Show a tenant; with --yaml, give its file back."""
+    with running_postgres(home) as platform:
+        found = current(platform.control, name)
+        history = dict(versions(platform.control, found.uuid))
+    if version is not None and version not in history:
+        raise VersionUnknown(name, version, found.version)
+    text = history[version or found.version]
+    if as_yaml and not as_json:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    document = _summary(found) | {"version": version or found.version}
+    if as_json:
+        print_json(document | ({"yaml": text} if as_yaml else {}))
+        return
+    for key, value in document.items():
+        click.echo(f"{key + ':':<14} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _print(done: Applied) -> None:
+    if done.is_new:
+        click.echo(f"Tenant {done.name} is new:\n{_indented(str(done.difference))}")
+    applied = f"version {done.version}, {done.ref.environment}"
+    click.echo(f"Applied: {applied}." if done.difference else f"Nothing changes: {applied}.")
+    if done.api_keys_shown_once:
+        click.echo("API keys for the inbox. They are shown this once and kept nowhere:")
+        for key in done.api_keys_shown_once:
+            click.echo(f"  {key.mode:<5} {key.text}")
+    if done.sftp_users and done.is_new:
+        click.echo(f"sFTP users: {', '.join(done.sftp_users)} (`actuals status` shows the address).")
+
+
+def _document(done: Applied) -> dict[str, Any]:
+    return {
+        "tenant": done.name,
+        "applied": True,
+        "is_new": done.is_new,
+        "version": done.version,
+        "environment": done.ref.environment,
+        "uuid": str(done.ref.uuid),
+        "difference": [str(change) for change in done.difference.changes],
+        "api_keys": [{"id": key.key_id, "mode": key.mode, "key": key.text} for key in done.api_keys_shown_once],
+        "sftp_users": list(done.sftp_users),
+    }
+
+
+def _summary(found: Registered) -> dict[str, Any]:
+    return {
+        "name": found.tenant.name,
+        "title": found.tenant.title,
+        "uuid": str(found.uuid),
+        "version": found.version,
+        "environments": list(found.environments),
+        "isolation": found.tenant.isolation,
+        "sources": [source.name for source in found.tenant.sources],
+        "packages": [package.name for package in found.tenant.packages],
+    }
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
