@@ -80,7 +80,7 @@ class _Parsing:
         self.number = 0  # of the last row that went out
         self.shift = lines_before  # line = number + shift
         self.refused: list[tuple[int, int, int]] = []  # number, fields found, line ends inside
-        self.ends_in_quotes = False
+        self.ends_in_quotes = self.takes_last_line_end = False  # of the last row so far
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         if not self.text.peek(1):
@@ -126,6 +126,9 @@ class _Parsing:
         taken = np.array([number for number, _, _ in self.refused], np.int64)
         numbers = np.setdiff1d(np.arange(self.number + 1, self.number + 1 + count + len(taken)), taken)[:count]
         lines = self._note_refused(numbers, _line_ends_inside(batch))
+        # A quote that is not closed takes the file's last line end into its field too.
+        final = batch.column(len(self.columns) - 1)[-1].as_py() if count else None
+        self.takes_last_line_end = (final or "").endswith("\n")
         columns = [*batch.columns, pa.array(lines)]
         numbered = pa.RecordBatch.from_arrays(columns, schema=self.reading.schema)
         return self._without_oversized(_without_blank(numbered))
@@ -154,7 +157,7 @@ class _Parsing:
         if last is not None:
             self.ends_in_quotes = bool(inside[-1])
         elif due:
-            self.ends_in_quotes = bool(due[-1][2])
+            self.ends_in_quotes = self.takes_last_line_end = bool(due[-1][2])
         return lines
 
     def _without_oversized(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -177,8 +180,8 @@ class _Parsing:
         if self.text.quotes % 2 == 0:
             return
         end = self.text.last_line()
-        goes_on = self.ends_in_quotes and (not end or _is_open(self.quote + end, self.delimiter, self.quote))
-        if goes_on or _is_open(end, self.delimiter, self.quote):
+        goes_on = _is_open(self.quote + end, self.delimiter, self.quote) if end else self.takes_last_line_end
+        if (self.ends_in_quotes and goes_on) or _is_open(end, self.delimiter, self.quote):
             raise FileRefused(
                 CsvReader.format,
                 "it ends inside a quoted field",
