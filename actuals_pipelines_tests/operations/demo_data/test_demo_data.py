@@ -42,7 +42,7 @@ def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(tmp_path: Pa
 
 def test_orders_and_payments_differ_exactly_where_the_truth_says_so(made: DemoData) -> None:
     """Grouped by the order number, wherever it stands; whoever is not in the truth balances to zero."""
-    found = duckdb.sql(
+    found = duckdb.execute(
         f"""
         WITH soll AS (
             SELECT data.reference AS reference, data.currency AS currency, sum(data.total::DECIMAL(18, 3)) AS amount
@@ -57,7 +57,7 @@ def test_orders_and_payments_differ_exactly_where_the_truth_says_so(made: DemoDa
         """
     ).fetchall()
 
-    truth = duckdb.sql(
+    truth = duckdb.execute(
         f"""
         SELECT transaction_id, currency, balance_difference / CASE currency WHEN 'JPY' THEN 1 WHEN 'KWD' THEN 1000
             ELSE 100 END
@@ -76,7 +76,7 @@ def test_payouts_and_bank_credits_differ_exactly_where_the_truth_says_so(made: D
                 key = (text.split()[2], entry.find("{*}Amt").get("Ccy"))
                 banked[key] = banked.get(key, 0) + _signed(entry)
 
-    payouts = duckdb.sql(
+    payouts = duckdb.execute(
         f"SELECT payout_reference, currency, -amount::DOUBLE FROM read_json('{made.folder}/psp_api/payouts-*.ndjson')"
     ).fetchall()
     short = {
@@ -97,11 +97,11 @@ def test_every_settlement_batch_adds_up_to_zero_and_its_rows_are_the_psps(made: 
     report = f"read_csv('{made.folder}/psp/*.csv', all_varchar = true)"
     net = "coalesce(\"Net Credit (NC)\", '0')::DECIMAL(18, 3) - coalesce(\"Net Debit (NC)\", '0')::DECIMAL(18, 3)"
 
-    batches = duckdb.sql(f'SELECT "Batch Number", sum({net}) FROM {report} GROUP BY ALL').fetchall()
-    gross_and_fee = duckdb.sql(
+    batches = duckdb.execute(f'SELECT "Batch Number", sum({net}) FROM {report} GROUP BY ALL').fetchall()
+    gross_and_fee = duckdb.execute(
         f"SELECT count(*), sum({net}) FROM {report} WHERE \"Type\" IN ('Settled', 'Refunded', 'Chargeback')"
     ).fetchall()
-    booked = duckdb.sql(
+    booked = duckdb.execute(
         f"""SELECT count(*), sum(net::DECIMAL(18, 3)) FROM read_json('{made.folder}/psp_api/transactions-*.ndjson')
             WHERE type <> 'fee'"""
     ).fetchall()
@@ -125,7 +125,7 @@ def test_bank_statements_chain_and_state_their_own_totals(made: DemoData) -> Non
 
 
 def test_currencies_have_their_own_decimals(made: DemoData) -> None:
-    amounts = duckdb.sql(
+    amounts = duckdb.execute(
         f"SELECT DISTINCT data.currency, length(split_part(data.total, '.', 2)) "
         f"FROM read_json('{made.folder}/shop/*.ndjson', columns = {{data: 'STRUCT(total VARCHAR, currency VARCHAR)'}})"
     ).fetchall()
