@@ -146,5 +146,5 @@ def totals(connection: duckdb.DuckDBPyConnection, relation: str) -> Totals:
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    row = connection.execute(query).fetchone()
-    return tuple(int(value) for value in row or ())
+    [row] = connection.execute(query).fetchall()  # to the end: an open result blocks the connection
+    return tuple(int(value) for value in row)

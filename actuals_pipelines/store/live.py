@@ -39,8 +39,8 @@ CREATE TABLE event AS
   SELECT row_uid, row_digest, _sequence, true AS is_add, 2 * _sequence + 1 AS moment FROM new_added
   UNION ALL SELECT row_uid, row_digest, _sequence, false, 2 * _sequence FROM new_removed
 """
-# Rows that a publication outside this set also changed, in between or after: for them the set alone does not say what
-# was live before it. Their whole history within the earlier closes does.
+# Rows that publications outside this set also changed (`_foreign`): for them the set alone does not say what the
+# earlier closes know. Their whole history within those closes does.
 _CONTESTED = """
 CREATE TABLE contested AS
   SELECT DISTINCT row_uid FROM event SEMI JOIN
@@ -125,9 +125,7 @@ def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, take
         whole = publications(connection, *_of(sources, None))
         new = [p for p in whole if p.partition <= until and p.id not in taken]
         before = [p for p in whole if p.id in taken]
-        first = min((p.sequence for p in new), default=0)
-        new_ids = {p.id for p in new}
-        between = [p for p in whole if p.sequence > first and p.id not in new_ids] if new else []
+        between = _foreign(whole, new, taken)
         keys = [open_log(env, connection, part, schema=ROW_KEYS) for part in (new, between, before)]
         # Earlier files are opened whole only where a row's history may be needed.
         rows = open_log(env, connection, [*new, *(before if between else [])], schema=None if new else TRANSACTIONS)
@@ -151,6 +149,19 @@ def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, take
     else:
         net_totals = {source: _net_of(env, [p for p in new if p.source == source]) for source in sources}
     return Changes(new, readers[0], readers[1], net_totals)
+
+
+def _foreign(whole: Sequence[Publication], new: Sequence[Publication], taken: Collection[UUID]) -> list[Publication]:
+    """The publications whose events may stand between those of `new`, or before them without having been taken in.
+
+    Where none of them touches a row, the new events of that row follow upon what the earlier closes know of it.
+    """
+    if not new:
+        return []
+    is_new = {p.id for p in new}
+    first, last = new[0].sequence, new[-1].sequence
+    others = (p for p in whole if p.id not in is_new)
+    return [p for p in others if (p.sequence > first if p.id in taken else p.sequence < last)]
 
 
 def _of(sources: Sequence[str], as_of_sequence: int | None) -> list[sa.ColumnElement[bool]]:

@@ -69,7 +69,7 @@ def test_files_with_their_own_keys_are_one_dataset_with_a_sequence(acme: Any) ->
     old = a_file(acme, payments(1, 2))
     new = a_file(acme, payments(3).append_column("reference", pa.array(["a"])))
 
-    union = files.dataset(acme, [old, new], sequences={old.id: 7, new.id: 9})
+    union = files.dataset(acme, [old, new], sequences=[7, 9])
 
     connection = duckdb.connect()
     connection.register("u", union)
@@ -128,7 +128,7 @@ def test_an_old_generation_put_back_is_refused(acme: Any) -> None:
 
 
 def test_one_flipped_byte_anywhere_is_noticed(acme: Any) -> None:
-    """Pages and footer: reading fails, and so does the digest. (The first four bytes are a mark that no reader needs.)"""
+    """In pages and footer; the first four bytes are a mark that no reader needs. The digest notices all."""
     file = a_file(acme, payments(*range(5000)))
     path = acme.prefix / file.path
     whole = path.read_bytes()
