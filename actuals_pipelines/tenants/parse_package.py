@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+
+from sqlglot import exp
 
 from actuals_pipelines.domain.money import AmountUnreadable, Money
 from actuals_pipelines.domain.package import (
@@ -17,7 +18,7 @@ from actuals_pipelines.domain.package import (
     Tolerance,
 )
 from actuals_pipelines.domain.source import FieldMapping, IdScheme
-from actuals_pipelines.expressions import ExpressionRefused
+from actuals_pipelines.expressions import ExpressionRefused, Function, text_of
 from actuals_pipelines.expressions import parse as parse_expression
 from actuals_pipelines.tables import TRANSACTIONS
 from actuals_pipelines.tenants.place import Place
@@ -28,10 +29,15 @@ KEYLESS = ("amount", "sum")
 CORE_FIELDS = (*(name for name in TRANSACTIONS.names if name not in ("unit_id", "line")), "amount")
 """What every transaction has, under the names that mappings and predicates use."""
 
-_AMOUNTS = frozenset(
+_OURS = ("row_uid", "row_digest", "source", "unit_id", "line", "iteration", "where", "constants")
+AMOUNTS = frozenset(
     ["amount", "amount_minor_units", "balance_difference", "expected_difference", "soll_amount", "ist_amount", "money"]
 )
-_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+GROUP_FIGURES = (
+    *("balance_difference", "expected_difference", "soll_rows", "ist_rows", "soll_amount", "ist_amount"),
+    *("age_days", "reason", "pass"),
+)
+"""What a condition may say of a group; `reconcile.rules` computes them."""
 
 
 def read_ids(place: Place) -> tuple[IdScheme, ...]:
@@ -52,9 +58,26 @@ def read_mapping(place: Place) -> FieldMapping:
     """Read a mapping: transaction field -> column or expression, with `where` and `constants` beside the fields."""
     fields = {key: part.text() for key, part in place.fields().items() if key not in ("where", "constants")}
     constants = place["constants"].mapping()
+    for name in (*fields, *constants):
+        if name in _OURS or name.startswith(("key_", "keys_")):
+            at = place[name] if name in fields else place["constants"][name]
+            at.complain_at_key("a field of your own", repr(name), "We fill that one ourselves: choose another name.")
     for name in sorted(set(constants) & set(fields)):
         place["constants"][name].complain_at_key("a field mapped once", f"{name!r} twice", "Remove one of the two.")
     return FieldMapping(fields, place["where"].optional(), constants)
+
+
+def complain_of_missing_fields(place: Place, filled: Collection[str]) -> None:
+    """Every record needs an amount, in one of two forms, and a currency."""
+    amounts = {"amount", "amount_minor_units"} & set(filled)
+    if not amounts:
+        place.complain("a field 'amount' in the mapping", "none", "Add `amount: COLUMN`, or `amount_minor_units`.")
+    if len(amounts) == 2:
+        place.complain("either 'amount' or 'amount_minor_units'", "both", "Remove one of the two.")
+    if "currency" not in filled:
+        place.complain(
+            "a field 'currency' in the mapping", "none", "Add `currency: COLUMN`, or give it in `constants`."
+        )
 
 
 def read_package(
@@ -81,7 +104,7 @@ def read_package(
         tolerance=_tolerance(place["tolerance"]),
         due={Side(side): _due(part) for side, part in place["due"].fields().items()},
         passes=passes or default,
-        explanations=tuple(_explanation(part, name) for part in place["explanations"].items()),
+        explanations=tuple(_explanation(part, name, fields) for part in place["explanations"].items()),
         duplicates=place["duplicates"].text("together"),
         missing=place["missing"].text("provisional"),
         ties={Side(side): part.text() for side, part in place["ties"].fields().items()},
@@ -116,12 +139,10 @@ def _member(place: Place, package: str, sources: Mapping[str, Collection[str]] |
     if sources is not None and mapping.exists:
         mapping.complain_at_key("no mapping here", "one", "In a tenant's file the mapping stands at the source.")
     if take and sources is not None and source in sources:
-        _check_predicate(place["take"], f"package {package}, source {source}, take", {*CORE_FIELDS, *sources[source]})
+        _check_condition(place["take"], f"package {package}, source {source}, take", {*CORE_FIELDS, *sources[source]})
     read = read_mapping(mapping) if mapping.exists else None
     if read is not None and sources is None:
-        for needed in ("amount", "currency"):
-            if needed not in read.fields and needed not in read.constants:
-                mapping.complain(f"a field {needed!r} in the mapping", "none", f"Add `{needed}: COLUMN`.")
+        complain_of_missing_fields(mapping, {*read.fields, *read.constants})
     return Member(source, take, place["sign"].text() == "reversed", read)
 
 
@@ -202,22 +223,40 @@ def _refuse_misplaced(place: Place, by: str) -> None:
             )
 
 
-def _explanation(place: Place, package: str) -> ExplanationRule:
+def _explanation(place: Place, package: str, fields: Mapping[str, Collection[str]]) -> ExplanationRule:
     name, when = place["name"].text(), place["when"].text()
-    _check_predicate(place["when"], f"package {package}, explanation {name!r}, when")
+    columns = {*CORE_FIELDS, *GROUP_FIGURES, *(field for mapped in fields.values() for field in mapped)}
+    _check_condition(place["when"], f"package {package}, explanation {name!r}, when", columns, _RULE_FUNCTIONS)
     return ExplanationRule(name, place["category"].text(), when, place["final"].is_true())
 
 
-def _check_predicate(place: Place, where: str, columns: Collection[str] | None = None) -> None:
-    """Check a condition's form; `columns` None leaves its names to the engine, which knows a group's figures."""
-    text = place.text()
-    words = set(_WORD.findall(text.lower()))
-    functions = dict.fromkeys(words, lambda _arguments: "0")
-    names = sorted(words if columns is None else columns)
+def _check_condition(
+    place: Place, where: str, columns: Collection[str], functions: Mapping[str, Function] | None = None
+) -> None:
     try:
-        parse_expression(text, names, where, functions=functions, amounts=_AMOUNTS, is_predicate=True)
+        parse_expression(place.text(), sorted(columns), where, functions=functions, amounts=AMOUNTS, is_predicate=True)
     except ExpressionRefused as error:
         place.complain("a condition", error.what, f"Allowed: {error.allowed}.")
+
+
+def _money(arguments: Sequence[exp.Expression]) -> str:
+    try:
+        return str(Money.from_words(text_of(arguments[0]) if len(arguments) == 1 else "").minor_units)
+    except AmountUnreadable:
+        raise ValueError("'0.35 EUR'") from None
+
+
+def _of_kinds(arguments: Sequence[exp.Expression]) -> str:
+    if not arguments:
+        raise ValueError("'kind', 'another kind'")
+    return ", ".join(text_of(argument) for argument in arguments)
+
+
+_RULE_FUNCTIONS: dict[str, Function] = {
+    "money": _money,
+    **dict.fromkeys(["soll_count", "ist_count", "soll_amount", "ist_amount"], _of_kinds),
+}
+"""The functions of conditions, checked only; `reconcile.rules` gives them their meaning."""
 
 
 def _check_pattern(place: Place, pattern: str) -> None:

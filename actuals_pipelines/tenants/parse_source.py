@@ -7,28 +7,31 @@ from collections.abc import Collection
 from urllib.parse import parse_qsl, urlsplit
 
 from actuals_pipelines.domain.source import FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
-from actuals_pipelines.tenants.parse_package import read_mapping
+from actuals_pipelines.tenants.parse_package import complain_of_missing_fields, read_mapping
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest
 
 SCHEMES = ("https", "sftp")
 """What we may connect to; nothing else, so that a file cannot make us read local files or plain text protocols."""
 
+_READABLE = (
+    *("kind", "status", "booked_on", "value_date", "timestamp"),
+    *("amount", "amount_minor_units", "currency"),
+)
 _SECRET_WORDS = ("password", "passwd", "pwd", "token", "secret", "api_key", "apikey", "access_key", "signature", "key")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-STRUCTURED = {
-    # ISO 20022 camt.053: the statement says what each field is, so a mapping is only needed for what differs.
-    "camt053": FieldMapping(
-        {name: name for name in ("amount", "currency", "booked_on", "value_date", "status", "kind", "text", "account")}
-        | {
-            "row_id": "entry_id",
-            "transaction_id": "end_to_end",
-            "end_to_end": "end_to_end",
-            "acct_svcr_ref": "acct_svcr_ref",
-        }
-    ),
-}
+_CAMT = FieldMapping(
+    {"row_id": "entry_id", "transaction_id": "end_to_end"}
+    | {
+        name: name
+        for name in (
+            *("kind", "status", "booked_on", "value_date", "amount", "currency"),
+            *("end_to_end", "acct_svcr_ref", "text", "account"),
+        )
+    }
+)
+STRUCTURED = {"camt053": _CAMT, "camt052": _CAMT, "camt054": _CAMT}
 """Formats whose fields have fixed meanings: the mapping that holds where the tenant writes none, or not that field."""
 
 
@@ -46,6 +49,8 @@ def read_source(place: Place, time_zone: str) -> Source:
     for field, part in place["columns"].fields().items():
         if field not in mapped:
             part.complain_at_key("a mapped field", repr(field), nearest(field, mapped))
+        elif field in _READABLE and part.text() != Minimisation.KEEP:
+            part.complain(f"{field!r} to be kept", repr(part.text()), "Matching needs it readable. Remove this line.")
     _check_connection(place, kind)
     default_set = ProcessingSet.REPLACE if kind is SourceKind.OAUTH_API else ProcessingSet.ADD
     return Source(
@@ -84,7 +89,7 @@ def _mapping(place: Place) -> FieldMapping:
 
 def _columns(place: Place, mapped: Collection[str]) -> dict[str, Minimisation]:
     columns = {field: Minimisation(part.text()) for field, part in place["columns"].fields().items()}
-    if place["format"].text() == "camt053" and "account" in mapped:
+    if place["format"].text() in STRUCTURED and "account" in mapped:
         columns.setdefault("account", Minimisation.TOKEN)  # an IBAN is personal data: matchable, not readable
     return columns
 
@@ -95,16 +100,16 @@ def _check_needed_fields(place: Place, mapping: FieldMapping, iterations: tuple[
     own = mapped_fields(mapping, ())
     for index, each in enumerate(iterations or (mapping,)):
         filled = own | mapped_fields(each, ())
-        for needed in ("amount", "currency"):
-            if needed not in filled:
-                where = place["iterations"].items()[index] if iterations else place["mapping"]
-                where.complain(f"a field {needed!r} in the mapping", "none", f"Add `{needed}: COLUMN`.")
+        where = place["iterations"].items()[index] if iterations else place["mapping"]
+        complain_of_missing_fields(where, filled)
 
 
 def _check_connection(place: Place, kind: SourceKind) -> None:
     is_pull = kind is SourceKind.OAUTH_API
     if is_pull and not place["connector"].exists:
         place.complain("a key 'connector' in a source of kind oauth_api", "none", "Name the connector.")
+    if is_pull and not place["connection"]["base_url"].exists:
+        place.complain("a key 'base_url' in the connection of a source of kind oauth_api", "none", "Add the API's URL.")
     for key in ("connector", "connection", "repull_days"):
         if place[key].exists and not is_pull:
             place[key].complain_at_key(f"{key!r} only at kind oauth_api", f"kind {kind.value}", "Remove it.")

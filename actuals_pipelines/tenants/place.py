@@ -73,8 +73,8 @@ class Place:
         return tuple(item.text() for item in self.items())
 
     def mapping(self) -> dict[str, str]:
-        """A mapping of texts to texts."""
-        return {key: place.text() for key, place in self.fields().items()}
+        """A mapping of texts to texts, as they stand: a blank may be a thousands mark, a tab a delimiter."""
+        return {key: str(place.value) for key, place in self.fields().items()}
 
     def number(self, default: int) -> int:
         """The whole number here, else `default`."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 
 from actuals_pipelines.domain.package import Due, Pass, Side, Tolerance
 from actuals_pipelines.domain.source import IdScheme, Minimisation, ProcessingSet, SourceKind
+from actuals_pipelines.tenants import parse_package as parse_package_module
+from actuals_pipelines.tenants import parse_source
 from actuals_pipelines.tenants.parse import parse_package, parse_tenant
 from actuals_pipelines.tenants.yaml_text import YamlRefused
 from actuals_pipelines_tests.tenants.examples import ACME, PUBLIC_KEY, changed
@@ -144,3 +149,53 @@ packages:"""
 
     assert bank.expectations[0]["min_value"] == 0
     assert bank.expectations[1]["value_set"] == ["01", 2]
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("balance_diference > 0", "there is no column `balance_diference`"),
+        ("ist_cont('payment') > 0", "there is no function `ist_cont`"),
+        ("balance_difference = money('0.35')", "money('0.35 EUR')"),
+    ],
+    ids=["unknown figure", "unknown function", "amount without currency"],
+)
+def test_a_rule_that_the_engine_would_refuse_is_refused_with_its_place(when: str, words: str) -> None:
+    with pytest.raises(YamlRefused) as refused:
+        parse_package(PLAIN + f'explanations: [{{name: fee, category: fee, when: "{when}"}}]\n', "package.yaml")
+
+    assert str(refused.value).startswith("package.yaml:9:")
+    assert words in str(refused.value)
+
+
+def test_an_amount_may_be_given_in_minor_units_but_not_twice() -> None:
+    parse_tenant(changed("amount: total", "amount_minor_units: cents"), "acme.yaml")
+
+    with pytest.raises(YamlRefused, match="either 'amount' or 'amount_minor_units'"):
+        parse_tenant(changed("amount: total", "amount: total, amount_minor_units: cents"), "acme.yaml")
+
+
+def test_reader_options_stand_as_they_were_written() -> None:
+    """A blank as thousands mark and a tab as delimiter are not blanks around a text."""
+    more = """  reader: {thousands: " ", delimiter: "\\t"}\npackages:"""
+
+    bank = parse_tenant(changed("packages:", more), "acme.yaml").source("bank")
+
+    assert bank.reader == {"thousands": " ", "delimiter": "\t"}
+
+
+def test_what_the_schema_and_the_rules_name_is_what_the_other_rooms_know() -> None:
+    """These lists stand twice, because this room may not import those above it."""
+    from actuals_pipelines.normalise.mapping import _OURS, CORE  # noqa: PLC0415
+    from actuals_pipelines.readers import FORMATS  # noqa: PLC0415
+    from actuals_pipelines.readers.camt import COLUMNS  # noqa: PLC0415
+    from actuals_pipelines.reconcile import members, rules  # noqa: PLC0415
+
+    schema = json.loads(resources.files("actuals_pipelines.tenants").joinpath("tenant.schema.json").read_text())
+    assert set(schema["$defs"]["source"]["properties"]["format"]["enum"]) == set(FORMATS)
+    assert set(parse_source.STRUCTURED["camt053"].fields.values()) <= set(COLUMNS)
+    assert set(CORE) <= set(parse_package_module.CORE_FIELDS)
+    assert set(parse_package_module._OURS) >= _OURS
+    assert set(parse_package_module.GROUP_FIGURES) == set(rules.GROUP_COLUMNS)
+    assert members.AMOUNTS == parse_package_module.AMOUNTS
+    assert members.KEYLESS == parse_package_module.KEYLESS
