@@ -9,7 +9,7 @@ a payment never enters without its fee. In = stored + rejected + not taken, in r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import duckdb
@@ -200,9 +200,10 @@ class _Work:
             aliases = "".join(f", {named[name]} AS {quoted(name)}" for name in sorted(mapping.columns))
             self.connection.execute(f"CREATE TEMP VIEW {view} AS SELECT *{aliases} FROM numbered")
             found = kinds(self.connection, self.source.name, mapping, view)
+            readable = self._with_computed_amount(mapping, found)
             for name, kind in found.items():
                 types[name] = kind if types.get(name, kind) == kind else "VARCHAR"
-            selects.append((mapping, view))
+            selects.append((readable, view))
         parts = [
             f"SELECT _actuals_line AS line, {place} AS iteration, "
             f"{self._content_where_needed(mapping, content)} AS content, {self._selected(mapping, types)} "
@@ -211,6 +212,15 @@ class _Work:
         ]
         self.connection.execute(f"CREATE TEMP TABLE taken AS {' UNION ALL '.join(parts)}")
         return types
+
+    def _with_computed_amount(self, mapping: CompiledMapping, found: dict[str, str]) -> CompiledMapping:
+        """An amount that was computed becomes text with the source's decimal mark, to be read like the others."""
+        sql = mapping.fields.get("amount")
+        if sql is None or found["amount"] == "VARCHAR":
+            return mapping
+        text = f"replace(CAST({sql} AS VARCHAR), '.', {literal(self.marks.decimal)})"
+        found["amount"] = "VARCHAR"
+        return replace(mapping, fields=mapping.fields | {"amount": text})
 
     def _selected(self, mapping: CompiledMapping, types: dict[str, str]) -> str:
         """Every field of the unit; text is trimmed and "" is null; what this iteration does not map is null."""
