@@ -11,6 +11,7 @@ import re
 SUSPECT = r"[2-6](?:[ -]?[0-9]){12}"
 """A coarse sieve that RE2 understands, for whole columns: what it does not match holds no card number."""
 
+_QUICK = re.compile(r"[2-6][0-9 -]{12}")  # acquits at a third of the cost of looking for candidates
 _CANDIDATE = re.compile(
     r"(?<![0-9A-Za-z])(?<![0-9]\.)"  # not inside a word, a hash or the decimals of a number
     r"(?:[2-6][0-9]{12,18}"
@@ -24,7 +25,7 @@ _IBAN_LONGEST = 42  # 34 characters and their spaces
 
 def holds_card_number(text: str) -> bool:
     """Tell whether a card number stands anywhere in the text. One in ten long order numbers looks like one."""
-    return any(_is_card_number(text, found) for found in _CANDIDATE.finditer(text))
+    return _QUICK.search(text) is not None and any(_is_card_number(text, found) for found in _CANDIDATE.finditer(text))
 
 
 def _is_card_number(text: str, found: re.Match[str]) -> bool:

@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,10 +18,14 @@ import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database.tables import inbox_body, inbox_data_key, inbox_key
+from actuals_pipelines.encryption import hpke
 from actuals_pipelines.encryption.door import MinuteKey
 from actuals_pipelines.encryption.keyring import TenantKeys
+from actuals_pipelines.sources.inbox.admission import Admission
+from actuals_pipelines.sources.inbox.app import Inbox, Limits, inbox_app
 from actuals_pipelines.sources.inbox.keys import new_key
-from actuals_pipelines.tenants.projections import ApiKeyView
+from actuals_pipelines.tenants.projections import ApiKeyView, read_door_views
+from actuals_pipelines_tests.conftest import RunningPostgres
 from actuals_pipelines_tests.sources.conftest import ATenant, eventually
 from actuals_pipelines_tests.sources.inbox.conftest import AnInbox, TlsFiles, start_inbox
 
@@ -389,6 +394,25 @@ def test_a_key_that_sends_too_fast_is_told_to_wait(inbox: AnInbox, tls_files: Tl
     assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_a_full_inbox_tells_the_caller_when_to_come_again(inbox: AnInbox) -> None:
+    """In this process, so that it can be made full at will."""
+
+    async def post() -> httpx.Response:
+        with ThreadPoolExecutor(1) as threads:
+            admission = Admission(inbox.home.door_key, threads)
+            admission.take(read_door_views(inbox.home.home.doors, inbox.home.door_key))
+            app = inbox_app(Inbox(admission, lambda: True, Limits(in_flight=0)))
+            headers = {"token": inbox.keys["acme"].text}
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="https://x", headers=headers) as client:
+                return await client.post(PATH, json=an_order())
+
+    answer = asyncio.run(post())
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
 # --- Last: they read what the tests above have left, or kill the process ----------------------------------------------
 
 
@@ -399,6 +423,19 @@ def test_the_log_shows_no_value(inbox: AnInbox) -> None:
     for secret in (CANARY, "4111", "order-", "12.34", *(key.text for key in inbox.keys.values())):
         assert secret not in log
     assert "Traceback" not in log
+
+
+def test_neither_the_home_nor_the_databases_files_hold_a_value(inbox: AnInbox, postgres: RunningPostgres) -> None:
+    with postgres.admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("checkpoint")
+
+    found = 0
+    for path in (*inbox.home.home.root.rglob("*"), *postgres.server.folder.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            found += b"inbox_body" in content
+            assert CANARY.encode() not in content, path.name
+    assert found  # the search did look into the database's files
 
 
 def test_the_doors_role_and_files_open_nothing(inbox: AnInbox) -> None:
@@ -413,7 +450,10 @@ def test_the_doors_role_and_files_open_nothing(inbox: AnInbox) -> None:
             with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
                 connection.exec_driver_sql(statement)
             connection.rollback()
-    assert not hasattr(acme.view, "private_key")
+    with pytest.raises(hpke.SealedRefused), acme.app.connect() as connection:
+        key = connection.execute(sa.select(inbox_data_key)).first()
+        assert key is not None
+        MinuteKey(hpke.PrivateKey(inbox.home.door_key), acme.ref, key.id, bytes(key.sealed))
 
 
 def test_kill_9_under_load_loses_no_acknowledged_row(inbox: AnInbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import asyncssh
@@ -194,7 +195,7 @@ def test_nothing_is_read_deleted_changed_or_linked(drop: ADrop) -> None:
     async def try_all(client: asyncssh.SFTPClient) -> None:
         await _put(client, "/bank/mine.xml")
         await _put(client, "/bank/mine-2.xml")
-        refused = {
+        refused: dict[str, Callable[[], Awaitable[object]]] = {
             "read": lambda: client.open("/bank/mine.xml", "rb"),
             "read and write": lambda: client.open("/bank/mine.xml", "r+b"),
             "append": lambda: client.open("/bank/mine.xml", "ab"),
@@ -211,7 +212,7 @@ def test_nothing_is_read_deleted_changed_or_linked(drop: ADrop) -> None:
         }
         for what, ask in refused.items():
             with pytest.raises(asyncssh.SFTPError):
-                await ask()  # type: ignore[no-untyped-call]
+                await ask()
                 raise AssertionError(f"allowed: {what}")
 
     drop.with_asyncssh("acme", try_all)
@@ -314,6 +315,37 @@ def test_every_public_method_of_the_library_is_overridden() -> None:
     }
     public = {name for name in vars(asyncssh.SFTPServer) if not name.startswith("_")}
     assert public - plain <= set(vars(DropSession))
+
+
+def test_an_account_that_is_closed_ends_with_the_file_it_is_sending(drop: ADrop) -> None:
+    view = replace(drop.acme.view, sftp=_accounts_of(drop))
+
+    async def send(client: asyncssh.SFTPClient) -> None:
+        await _put(client, "/bank/before.xml")
+        drop.home.write_view(replace(view, sftp=()))
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            try:
+                await client.stat("/bank")
+            except asyncssh.SFTPPermissionDenied:
+                return
+        raise AssertionError("the account stayed open")
+
+    try:
+        drop.with_asyncssh("acme", send)
+        with pytest.raises(asyncssh.PermissionDenied):
+            drop.with_asyncssh("acme", lambda client: client.listdir("/"))
+    finally:
+        drop.home.write_view(view)
+    eventually(lambda: _can_enter(drop))
+    assert drop.content("before.xml") == CONTENT
+
+
+def _can_enter(drop: ADrop) -> bool:
+    try:
+        return bool(drop.with_asyncssh("acme", lambda client: client.listdir("/")))
+    except asyncssh.PermissionDenied:
+        return False
 
 
 # --- What the door knows ----------------------------------------------------------------------------------------------
