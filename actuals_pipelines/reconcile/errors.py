@@ -89,6 +89,20 @@ class RowRepeated(ActualsError):
         )
 
 
+class StateOutdated(ActualsError):
+    """The state was made when the package read fewer columns than it does now."""
+
+    def __init__(self, package: str, columns: Sequence[str]) -> None:
+        super().__init__(package, tuple(columns))
+        self.package, self.columns = package, tuple(columns)
+
+    def __str__(self) -> str:
+        return (
+            f"The state of package {self.package!r} lacks columns that the package now reads: "
+            f"{', '.join(self.columns)}. Close once with all live rows handed over as changed."
+        )
+
+
 class ProofFailed(ActualsError):
     """A proof of a close does not hold: nothing of this close may be published. `figures` holds the terms."""
 

@@ -65,7 +65,7 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
     Raises:
         KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused
     """
-    _check_keys(package, available)
+    check_keys(package, available)
     sources = [member.source for _, member in package.members()]
     listed = ", ".join(literal(source) for source in sources)
     strangers = con.execute(f"SELECT DISTINCT source FROM {rows} WHERE source NOT IN ({listed})").fetchall()
@@ -94,7 +94,8 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
         FROM {from_rows}""")
 
 
-def _check_keys(package: MatchingPackage, available: Collection[str]) -> None:
+def check_keys(package: MatchingPackage, available: Collection[str]) -> None:
+    """Raise KeysMissing unless every pass finds its key columns."""
     for each in package.passes:
         for column in (KEY_PREFIX + each.by, *found_columns(each)):
             if column not in available:
