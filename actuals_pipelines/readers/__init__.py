@@ -29,6 +29,7 @@ _READERS = {
     "parquet": "parquet:ParquetReader",
     "xlsx": "xlsx:XlsxReader",
     "ndjson": "ndjson:NdjsonReader",
+    "api_pages": "api_pages:ApiPagesReader",
     "camt053": "camt:Camt053Reader",
     "camt052": "camt:Camt052Reader",
     "camt054": "camt:Camt054Reader",

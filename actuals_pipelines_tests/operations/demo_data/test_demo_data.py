@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lxml import etree
 
 from actuals_pipelines.domain.card_number import holds_card_number
@@ -17,6 +19,7 @@ from actuals_pipelines.operations.demo_data import DemoData, Wanted, demo_tenant
 from actuals_pipelines.operations.demo_data.bank_statement import demo_iban
 from actuals_pipelines.operations.demo_data.defects import ORDER_DEFECTS, PAYOUT_DEFECTS, TIMING
 from actuals_pipelines.operations.demo_data.world import DemoRefused
+from actuals_pipelines.tenants.parse import parse_tenant
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +165,23 @@ def test_sizes_out_of_bounds_are_refused_with_the_bounds(orders: int, days: int)
         Wanted(orders=orders, days=days)
 
 
-def test_the_demo_tenants_yaml_holds_no_secret_and_names_its_sources() -> None:
-    text = demo_tenant_yaml("north", "https://127.0.0.1:8447", start=date(2026, 1, 12))
+@pytest.mark.parametrize("has_settlement", [True, False])
+def test_the_demo_tenants_yaml_is_a_valid_tenant(has_settlement: bool) -> None:
+    key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    text = demo_tenant_yaml(
+        "north",
+        "https://127.0.0.1:8447",
+        start=date(2026, 1, 12),
+        sftp_public_key=f"{key} demo",
+        has_settlement=has_settlement,
+    )
 
-    assert "client_secret: psp_client_secret" in text  # the secret's name
-    for source in ("shop", "psp", "bank", "settlement"):
-        assert f"- name: {source}\n" in text
-    assert "$" not in text
+    tenant = parse_tenant(text, "north.yaml")
+
+    assert [source.name for source in tenant.sources] == ["shop", "psp", "bank", "settlement"][: 3 + has_settlement]
+    assert tenant.source("psp").connection["client_secret"] == "psp_client_secret"  # the secret's name
+    assert [account.user for account in tenant.sftp] == ["north"]
+    assert tenant.start == date(2026, 1, 12)
 
 
 def _signed(entry: etree._Element) -> float:
