@@ -73,18 +73,18 @@ class AHome:
     def write_view(self, view: DoorView) -> None:
         write_door_view(self.home.doors, self.door_key, view)
 
-    def start_door(self, name: str, *arguments: str) -> ADoor:
+    def start_door(self, name: str, *arguments: str, **environment: str) -> ADoor:
         """Start `python -m actuals_pipelines.sources.<name>` on a free port and wait for its ready line."""
         log = self.home.root / f"{name}-{len(self.doors)}.log"
         command = [sys.executable, "-m", f"actuals_pipelines.sources.{name}", "--home", str(self.home.root)]
-        environment = {**os.environ, "ACTUALS_DOOR_KEY": base64.b64encode(self.door_key).decode()}
+        door_key = base64.b64encode(self.door_key).decode()
         with log.open("w") as errors:
             process = subprocess.Popen(
                 [*command, "--port", "0", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=environment,
+                env={**os.environ, **environment, "ACTUALS_DOOR_KEY": door_key},
             )
         assert process.stdout is not None
         readable, _, _ = select.select([process.stdout], [], [], 30)

@@ -1,7 +1,8 @@
 """Run the inbox: `python -m actuals_pipelines.sources.inbox --home HOME --port 8444 --certificate PEM --key PEM`.
 
-ACTUALS_DOOR_KEY must be set (base64). HTTPS only: there is no plain listener and no redirect. When it is ready it
-prints one line of JSON on standard output: {"name": "inbox", "url": "https://127.0.0.1:8444"}. SIGTERM ends it, code 0.
+ACTUALS_DOOR_KEY must be set (base64), and ACTUALS_TLS_PASSPHRASE if the key file is encrypted. HTTPS only: there is no
+plain listener and no redirect. When it is ready it prints one line of JSON on standard output:
+{"name": "inbox", "url": "https://127.0.0.1:8444"}. SIGTERM ends it with code 0.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def store(
         data_key_sealed,
         data_key_id,
     )
-    new: dict[UUID, datetime] = {row[0]: row[1] for row in connection.exec_driver_sql(_STORE, arguments)}
+    new: dict[UUID, datetime] = {row[0]: row[1] for row in connection.exec_driver_sql(_STORE, arguments).all()}
     known = _known(connection, [post for post in posts if post.receipt_id not in new])
     return [_receipt(one.post, new, known) for one in sealed]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from secrets import token_urlsafe
 
 import httpx
 import pytest
@@ -27,7 +28,8 @@ class TlsFiles:
 
     ca: Path
     certificate: Path
-    key: Path
+    key: Path  # encrypted, as a home keeps it
+    passphrase: str
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -74,12 +76,14 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    files = TlsFiles(folder / "ca.pem", folder / "leaf.pem", folder / "leaf.key")
+    files = TlsFiles(folder / "ca.pem", folder / "leaf.pem", folder / "leaf.key", token_urlsafe(24))
     files.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     files.certificate.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
     files.key.write_bytes(
         leaf_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(files.passphrase.encode()),
         )
     )
     return files
@@ -137,7 +141,8 @@ def inbox(a_home: AHome, tls_files: TlsFiles) -> Iterator[AnInbox]:
 
 def start_inbox(a_home: AHome, tls_files: TlsFiles, *more: str) -> ADoor:
     """Start an inbox process."""
-    return a_home.start_door("inbox", "--certificate", str(tls_files.certificate), "--key", str(tls_files.key), *more)
+    files = ("--certificate", str(tls_files.certificate), "--key", str(tls_files.key))
+    return a_home.start_door("inbox", *files, *more, ACTUALS_TLS_PASSPHRASE=tls_files.passphrase)
 
 
 def _shown(key: NewKey, mode: str) -> ApiKeyView:
