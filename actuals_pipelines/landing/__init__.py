@@ -1,0 +1,23 @@
+"""Landing: what was received, byte for byte and sealed, becomes a unit of the catalogue.
+
+`land` takes a stream (an upload, a pull), `claim_arrivals` what doors left, `land_inbox` what was pushed.
+"""
+
+from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, unclaimed
+from actuals_pipelines.landing.inbox import land_inbox
+from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
+from actuals_pipelines.landing.streams import EmptyDelivery, land
+
+__all__ = [
+    "EmptyDelivery",
+    "RawGone",
+    "Unclaimed",
+    "claim_arrivals",
+    "destroy_raw",
+    "expire_raw",
+    "land",
+    "land_inbox",
+    "open_unit",
+    "unclaimed",
+    "unit_name",
+]

@@ -1,0 +1,192 @@
+"""Raw containers: where they lie, how they are written, opened and destroyed.
+
+A raw container carries its data key in its header, sealed to the tenant's public key. Destroying a unit's raw
+overwrites that header and then deletes the file. What a backup copied before stays readable to the tenant's keys until
+the backup expires: wrapping the keys of raw in the catalogue instead would not help, because backups hold that too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from actuals_pipelines.database import tables, units
+from actuals_pipelines.domain.unit import Unit
+from actuals_pipelines.encryption.columns import open_from_door
+from actuals_pipelines.encryption.container import ContainerAad, ContainerWriter, Kind, destroy_key, read_container
+from actuals_pipelines.encryption.durable import sync_folder
+from actuals_pipelines.errors import ActualsError
+
+if TYPE_CHECKING:
+    from actuals_pipelines.tenants.environment import TenantEnvironment
+
+log = logging.getLogger(__name__)
+
+FOLDER = "raw"
+"""What landing writes itself, as Kind.RAW; doors write to folders of their own, as Kind.ARRIVAL."""
+
+NAME_KIND = "arrival.name"
+"""What a sealed file name is called when it is sealed and opened; doors use the same."""
+
+_DEFAULT_RAW_DAYS = 100  # of a source that the tenant's configuration no longer has
+
+
+class RawGone(ActualsError):
+    """A unit's raw bytes were destroyed or are missing, so it cannot be read again."""
+
+    def __init__(self, unit_id: UUID, found: str) -> None:
+        super().__init__(unit_id, found)
+        self.unit_id, self.found = unit_id, found
+
+    def __str__(self) -> str:
+        return (
+            f"The raw bytes of unit {self.unit_id} {self.found}. It cannot be read again; what was published of it "
+            "stays. Ask the sender to deliver it once more."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A container that is whole and on the disk; the catalogue does not name it yet."""
+
+    file_id: UUID
+    path: str  # relative to the prefix
+    size_bytes: int
+    container_sha256: bytes
+    digest: bytes  # keyed, of the plaintext
+
+
+def seal(env: TenantEnvironment, source_id: UUID, file_id: UUID, chunks: Iterable[bytes]) -> Sealed:
+    """Write a container, streaming: aside, synced, then named. A failure leaves no file."""
+    folder = env.prefix / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / file_id.hex
+    aside = folder / f"{file_id.hex}.aside"
+    plain = hashlib.sha256()
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            writer = ContainerWriter(file, env.keys.public_key, ContainerAad(Kind.RAW, env.ref, file_id, source_id))
+            for chunk in chunks:
+                plain.update(chunk)
+                writer.write(chunk)
+            written = writer.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(folder)
+    digest = keyed_digest(env, plain.digest())
+    return Sealed(file_id, f"{FOLDER}/{file_id.hex}", written.size_bytes, written.sha256, digest)
+
+
+def open_container(env: TenantEnvironment, path: str, source_id: UUID, sha256: bytes) -> BinaryIO:
+    """Open a container that a row names; its digest is checked before the last chunk is handed out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        the errors of `encryption.container`: altered, cut, put in another's place.
+    """
+    folder, name = _parts(path)
+    kind = Kind.RAW if folder == FOLDER else Kind.ARRIVAL
+    aad = ContainerAad(kind, env.ref, UUID(name), source_id)
+    file = (env.prefix / folder / name).open("rb")
+    try:
+        return read_container(file, env.keys, aad, sha256=sha256)
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_unit(env: TenantEnvironment, unit: Unit) -> BinaryIO:
+    """Stream a unit's bytes as they were received. The end comes only if all of it is what the catalogue says.
+
+    Raises:
+        RawGone: they were destroyed, or are missing.
+        the errors of `encryption.container`, at once or while reading: altered, cut, put in another's place.
+    """
+    if unit.raw_state != "kept":
+        raise RawGone(unit.id, "were destroyed: they expired, or held a card number")
+    try:
+        return open_container(env, unit.path, unit.source_id, unit.container_sha256)
+    except FileNotFoundError:
+        raise RawGone(unit.id, "are missing from the tenant's folder") from None
+
+
+def unit_name(env: TenantEnvironment, unit: Unit) -> str | None:
+    """The file's name as the sender gave it, for people; None if it had none."""
+    with env.engine.begin() as connection:
+        query = sa.select(tables.unit.c.name_sealed).where(tables.unit.c.id == unit.id)
+        sealed = connection.execute(query).scalar_one()
+    return None if sealed is None else open_name(env, file_id(unit.path), sealed)
+
+
+def open_name(env: TenantEnvironment, arrival_id: UUID, sealed: bytes) -> str:
+    """A file's name, as a door sealed it for its arrival."""
+    return open_from_door(env.keys, NAME_KIND, arrival_id, sealed).decode(errors="replace")
+
+
+def destroy_raw(env: TenantEnvironment, unit: Unit) -> None:
+    """Destroy a unit's raw bytes for good; what was published of it stays. May be repeated.
+
+    The file goes first: a crash between leaves a row that says more than there is, never a file that should be gone.
+    """
+    folder, name = _parts(unit.path)
+    path = env.prefix / folder / name
+    if path.exists():
+        destroy_key(path)
+        path.unlink()
+        sync_folder(path.parent)
+    with env.engine.begin() as connection:
+        connection.execute(sa.update(tables.unit).where(tables.unit.c.id == unit.id).values(raw_state="destroyed"))
+    log.info("raw destroyed: tenant=%s unit=%s", env.ref.uuid, unit.id)
+
+
+def expire_raw(env: TenantEnvironment, now: datetime) -> list[Unit]:
+    """Destroy what landed longer ago than its source's `raw_days`; returns the units it was destroyed of."""
+    raw_days = {source.name: source.raw_days for source in env.tenant.sources}
+    with env.engine.begin() as connection:
+        kept = units.units_where(connection, tables.unit.c.raw_state == "kept")
+    expired = [u for u in kept if u.landed_at < now - timedelta(days=raw_days.get(u.source, _DEFAULT_RAW_DAYS))]
+    for unit in expired:
+        destroy_raw(env, unit)
+    return expired
+
+
+def keyed_digest(env: TenantEnvironment, plain_sha256: bytes) -> bytes:
+    """The digest of a content that may stand in the catalogue: it tells nothing without the tenant's keys."""
+    return env.keys.pseudonyms.digest("unit content", plain_sha256).bytes
+
+
+def file_id(path: str) -> UUID:
+    """A container's id, which is its file's name."""
+    return UUID(_parts(path)[1])
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """Folder and name. The path comes from a database, so it may not lead out of the tenant's folder."""
+    parts = PurePosixPath(path).parts
+    if len(parts) != 2 or ".." in parts or path.startswith("/"):
+        raise PathRefused(path)
+    return cast(tuple[str, str], parts)
+
+
+class PathRefused(ActualsError):
+    """A row names a raw container outside the tenant's folder."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"A row names the raw container {self.path!r}, which is not <folder>/<id> in the tenant's folder."

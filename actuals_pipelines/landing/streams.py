@@ -1,0 +1,105 @@
+"""Landing a stream that an operator or a pull hands over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from actuals_pipelines.database import tables, units
+from actuals_pipelines.domain.source import Source
+from actuals_pipelines.domain.unit import Unit
+from actuals_pipelines.encryption.columns import seal_to_public
+from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.landing import raw
+from actuals_pipelines.landing.record import lock_landing, record_unit
+
+if TYPE_CHECKING:
+    from actuals_pipelines.tenants.environment import TenantEnvironment
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+
+
+class EmptyDelivery(ActualsError):
+    """A delivery has no bytes: a broken export looks like this, an empty day does not."""
+
+    def __init__(self, source: str, delivery: str) -> None:
+        super().__init__(source, delivery)
+        self.source, self.delivery = source, delivery
+
+    def __str__(self) -> str:
+        return (
+            f"Delivery {self.delivery!r} for source {self.source!r} has no bytes, so it was not landed. "
+            "Look whether the export failed; a day without transactions still has a header or an empty list."
+        )
+
+
+def land(
+    env: TenantEnvironment,
+    source: Source,
+    stream: BinaryIO,
+    *,
+    door: str,
+    delivery: str,
+    partition: date,
+    name: str | None = None,
+) -> Unit:
+    """Seal a stream and make it a unit, in one transaction with its arrival. Memory: a few chunks.
+
+    Args:
+        door: upload | pull | fetch.
+        delivery: what tells this delivery from others of its day (a pull's window and time, an upload's id). The same
+            delivery with the same content is landed once: the unit that is there is returned.
+        partition: the source-day.
+        name: the file's own name; kept sealed.
+
+    Raises:
+        EmptyDelivery: no bytes.
+    """
+    with env.engine.begin() as connection:
+        source_id = units.source_id(connection, source.name)
+    arrival_id = uuid4()
+    sealed = raw.seal(env, source_id, arrival_id, _chunks(stream))
+    path = env.prefix / sealed.path
+    if sealed.size_bytes == 0:
+        path.unlink()
+        raise EmptyDelivery(source.name, delivery)
+    name_sealed = None
+    if name is not None:
+        name_sealed = seal_to_public(env.keys.public_key, raw.NAME_KIND, arrival_id, name.encode())
+    u = tables.unit
+    with env.engine.begin() as connection:
+        lock_landing(connection, source_id)
+        mine = (u.c.source_id == source_id, u.c.partition == partition, u.c.digest == sealed.digest)
+        known = units.units_where(connection, *mine, u.c.delivery == delivery)
+        if known:
+            path.unlink()
+            return known[0]
+        connection.execute(
+            sa.insert(tables.arrival).values(
+                id=arrival_id,
+                door=door,
+                source_id=source_id,
+                delivery=delivery,
+                name_sealed=name_sealed,
+                partition=partition,
+                path=sealed.path,
+                size_bytes=sealed.size_bytes,
+                container_sha256=sealed.container_sha256,
+                content_mac=sealed.digest,
+            )
+        )
+        unit = record_unit(connection, source, source_id, partition, delivery, sealed=sealed, name_sealed=name_sealed)
+    log.info("unit landed: tenant=%s unit=%s door=%s repeat_of=%s", env.ref.uuid, unit.id, door, unit.repeat_of)
+    return unit
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk
