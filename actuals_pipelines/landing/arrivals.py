@@ -77,7 +77,7 @@ def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
         try:
             unit = _claim(env, source, arrival, now)
         except (ActualsError, FileNotFoundError) as error:
-            log.error("arrival refused: tenant=%s arrival=%s kind=%s", env.ref.uuid, arrival.id, type(error).__name__)  # noqa: TRY400 - a library's text may hold values
+            log.error("arrival refused: tenant=%s arrival=%s kind=%s", env.ref.uuid, arrival.id, type(error).__name__)
             continue
         if unit is not None:
             claimed.append(unit)

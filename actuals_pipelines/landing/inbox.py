@@ -108,7 +108,7 @@ def _lines(env: TenantEnvironment, batch: _Batch, first: sa.Row[Any], rest: Iter
             body = _key(env, keys, row).open(row.receipt_id, row.source_id, row.sealed)
         except (EventRefused, SealedRefused) as error:
             kind = type(error).__name__
-            log.error("inbox event refused: tenant=%s receipt=%s kind=%s", env.ref.uuid, row.receipt_id, kind)  # noqa: TRY400 - the row and kind say it
+            log.error("inbox event refused: tenant=%s receipt=%s kind=%s", env.ref.uuid, row.receipt_id, kind)
             batch.refused.append(row.receipt_id)
             continue
         batch.taken.append(row.receipt_id)

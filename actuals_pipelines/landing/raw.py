@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -178,7 +178,7 @@ def _parts(path: str) -> tuple[str, str]:
     parts = PurePosixPath(path).parts
     if len(parts) != 2 or ".." in parts or path.startswith("/"):
         raise PathRefused(path)
-    return cast(tuple[str, str], parts)
+    return parts[0], parts[1]
 
 
 class PathRefused(ActualsError):
