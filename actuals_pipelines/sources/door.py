@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +65,14 @@ class Views:
             return frozenset()
         found = ((path.name, path.stat()) for path in self._folder.glob(f"*{SUFFIX}"))
         return frozenset((name, entry.st_mtime_ns, entry.st_ino) for name, entry in found)
+
+
+def guard_process() -> None:
+    """Before anything else: no key in a core dump, no file open to others, sockets enough for all connections."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.umask(0o077)
 
 
 def show_no_values() -> None:

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 import uvicorn
 
 from actuals_pipelines.settings import door_key, find_home, tls_passphrase
-from actuals_pipelines.sources.door import Views, show_no_values
+from actuals_pipelines.sources.door import Views, guard_process, show_no_values
 from actuals_pipelines.sources.inbox.admission import Admission
 from actuals_pipelines.sources.inbox.app import Inbox, Limits, inbox_app
 from actuals_pipelines.sources.inbox.receipts import NotDurable
@@ -43,6 +43,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.2: forward secrecy and authent
 @click.option("--rate", default=Limits().requests_per_second, show_default=True, help="Requests a second and API key.")
 def main(*, home_folder: str | None, host: str, port: int, certificate: Path, key_file: Path, rate: float) -> None:
     """Take raw transactions over HTTPS, seal them and acknowledge them after commit."""
+    guard_process()
     show_no_values()
     home = find_home(home_folder)
     limits = Limits(requests_per_second=rate, burst=2 * rate)

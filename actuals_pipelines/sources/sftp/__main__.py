@@ -16,7 +16,7 @@ import asyncssh
 import click
 
 from actuals_pipelines.settings import door_key, find_home
-from actuals_pipelines.sources.door import Views, show_no_values
+from actuals_pipelines.sources.door import Views, guard_process, show_no_values
 from actuals_pipelines.sources.sftp.accounts import Accounts
 from actuals_pipelines.sources.sftp.host_key import host_key
 from actuals_pipelines.sources.sftp.server import Drop, DropLimits
@@ -41,6 +41,7 @@ _DEFAULT_ROOM = DropLimits().room
 )
 def main(*, home_folder: str | None, host: str, port: int, file_mib: int, free_mib: int, per_second: int) -> None:
     """Take files over sFTP, seal them while they arrive, and confirm them after commit."""
+    guard_process()
     show_no_values()
     home = find_home(home_folder)
     accounts = Accounts(home.data, door_key())

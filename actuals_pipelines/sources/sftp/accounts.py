@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncssh
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.source import SourceKind
@@ -19,6 +20,8 @@ from actuals_pipelines.sources.sftp.errors import NotPermitted
 from actuals_pipelines.tenants.projections import DoorView, SftpView
 
 log = logging.getLogger(__name__)
+
+MIN_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,14 @@ class Accounts:
         account = Account(tenant, shown.user, folders)
         for line in shown.public_keys:
             try:
-                place = (shown.user, asyncssh.import_public_key(line).public_data)
+                key = asyncssh.import_public_key(line)
             except asyncssh.KeyImportError:
                 log.error("a public key cannot be read: tenant=%s", tenant.ref.uuid)
                 continue
+            if isinstance(key.pyca_key, RSAPublicKey) and key.pyca_key.key_size < MIN_RSA_BITS:
+                log.error("a public key is too short: tenant=%s bits=%d", tenant.ref.uuid, key.pyca_key.key_size)
+                continue
+            place = (shown.user, key.public_data)
             if place in self._accounts:
                 # Two tenants with one user name and one key: whose files these are cannot be told.
                 log.error("a user name and key are taken: tenant=%s", tenant.ref.uuid)

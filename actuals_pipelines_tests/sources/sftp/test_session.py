@@ -297,7 +297,7 @@ def test_weak_algorithms_are_not_spoken(drop: ADrop, weak: dict[str, list[str]])
     async def try_it() -> None:
         await asyncssh.connect("127.0.0.1", drop.door.port, username="acme", known_hosts=None, config=None, **weak)
 
-    with pytest.raises(asyncssh.KeyExchangeFailed):
+    with pytest.raises((asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost)):  # the last words may come too late
         asyncio.run(try_it())
 
 
