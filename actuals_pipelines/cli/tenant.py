@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from actuals_pipelines.cli.options import home_option, json_option, print_json
-from actuals_pipelines.errors import ConfigurationError
+from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.operations.provision import Applied, apply
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.settings import Home
@@ -48,7 +48,8 @@ def tenant() -> None:
 def apply_(*, file: Path, yes: bool, environment: str, home: Home, as_json: bool) -> None:
     """Make the tenant of FILE, or bring it to what FILE says, after showing the difference.
 
-    Exit 0: applied, or nothing to do; 1: there is a difference and nobody agreed; 2: refused or failed.
+    Exit 0: applied, or nothing to do; 1: nobody agreed to the difference, or (--json) it is applied and the running
+    home cannot load it; 2: refused or failed.
     """
     text = read_text(file)
     refused: list[Plan] = []
@@ -70,10 +71,16 @@ def apply_(*, file: Path, yes: bool, environment: str, home: Home, as_json: bool
         else:
             click.echo("Nothing was changed.")
         sys.exit(1)
+    # What is shown once must not be lost when the running home cannot load the change.
     if as_json:
-        print_json(_document(done))
+        loaded = _loaded(home, done)
+        print_json(_document(done) | loaded)
+        sys.exit(1 if loaded["load_error"] else 0)
+    _print(done)
+    if _load(home, done):
+        click.echo("The running home lists its assets.")
     else:
-        _print(done)
+        click.echo("Next: `actuals up`, which loads it.")
 
 
 @tenant.command("list")
@@ -130,6 +137,20 @@ def _print(done: Applied) -> None:
             click.echo(f"  {key.mode:<5} {key.text}")
     if done.sftp_users and done.is_new:
         click.echo(f"sFTP users: {', '.join(done.sftp_users)} (`actuals status` shows the address).")
+
+
+def _load(home: Home, done: Applied) -> bool:
+    """Whether a running home took the change up; false if it does not run."""
+    from actuals_pipelines.operations.reload import reload_and_wait  # noqa: PLC0415 - loads an HTTP client
+
+    return reload_and_wait(home, done.tenant, done.ref)
+
+
+def _loaded(home: Home, done: Applied) -> dict[str, Any]:
+    try:
+        return {"loaded": _load(home, done), "load_error": None}
+    except ActualsError as error:
+        return {"loaded": False, "load_error": str(error)}
 
 
 def _document(done: Applied) -> dict[str, Any]:

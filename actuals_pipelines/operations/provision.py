@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from actuals_pipelines.database import tables
 from actuals_pipelines.database.provision import create_tenant
 from actuals_pipelines.database.server import tenant_engine
-from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.domain.tenant import Tenant, TenantRef
 from actuals_pipelines.encryption.keyring import KeyringMissing, create_keyring
 from actuals_pipelines.operations.api_keys import ShownOnce, first_api_keys
 from actuals_pipelines.operations.platform import Platform
@@ -33,12 +33,17 @@ class Applied:
     """What an apply did."""
 
     ref: TenantRef
-    name: str
+    tenant: Tenant
     version: int
     is_new: bool
     difference: Difference
     api_keys_shown_once: tuple[ShownOnce, ...]
     sftp_users: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The tenant's name."""
+        return self.tenant.name
 
 
 def apply(
@@ -80,7 +85,7 @@ def apply(
         write_views(platform, registered, environments)
     return Applied(
         ref=registered.ref(environment),
-        name=registered.tenant.name,
+        tenant=registered.tenant,
         version=registered.version,
         is_new=planned.before is None,
         difference=planned.difference,

@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Every change, in the order of the file. Empty: nothing changes."""
+    """Every change, in the order of the new file, what was removed last. Empty: nothing changes."""
 
     changes: tuple[Change, ...] = ()
 
@@ -54,7 +54,7 @@ def _changes(path: tuple[str, ...], before: Data, after: Data) -> Iterator[Chang
         if before != after:
             yield Change(_written(path), "changed", _value(before), _value(after))
         return
-    for key in (*old, *(key for key in new if key not in old)):
+    for key in (*new, *(key for key in old if key not in new)):
         if key not in new:
             yield Change(_written((*path, key)), "removed", _leaf(old[key]))
         elif key not in old:

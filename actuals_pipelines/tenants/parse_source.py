@@ -147,7 +147,10 @@ def _check_url(place: Place, text: str) -> None:
 
 
 def _expectation(place: Place) -> dict[str, object]:
-    return {key: _typed(part) for key, part in place.fields().items()}
+    """An expectation as Great Expectations words it: what holds a unit is critical, what warns a warning."""
+    read = {key: _typed(part) for key, part in place.fields().items()}
+    severity = place["severity"].text("critical")
+    return {**read, "severity": {"hold": "critical", "warn": "warning"}.get(severity, severity)}
 
 
 def _typed(place: Place) -> object:

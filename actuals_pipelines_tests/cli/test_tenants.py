@@ -72,6 +72,10 @@ def test_applying_the_same_file_again_is_done_without_asking(shell: Shell) -> No
     assert "Nothing changes: version " in done.stdout
 
 
+def test_a_home_that_does_not_run_loads_the_change_when_it_starts(shell: Shell) -> None:
+    assert shell.json("tenant", "apply", shell.file(ACME))["loaded"] is False
+
+
 def test_a_change_is_shown_and_needs_a_yes(shell: Shell) -> None:
     file = shell.file(changed("title: Acme Retail", "title: Acme Group"))
 

@@ -148,6 +148,7 @@ packages:"""
     bank = parse_tenant(changed("packages:", more), "acme.yaml").source("bank")
 
     assert bank.expectations[0]["min_value"] == 0
+    assert [each["severity"] for each in bank.expectations] == ["warning", "critical"]
     assert bank.expectations[1]["value_set"] == ["01", 2]
 
 
