@@ -43,7 +43,7 @@ order_rows AS (  -- what each kind says of the order's own row
             WHEN 'chargeback' THEN 'explained' ELSE 'unmatched' END AS status,
         CASE WHEN kind IN ('missing_ist', 'typo') THEN reasons_missing(day_of(day))
             WHEN kind = 'amount_off' THEN ['amount_differs'] WHEN kind = 'wrong_currency' THEN ['currency_differs']
-            WHEN kind = 'plain' THEN ['not_due', 'source_late'] ELSE [] END AS reasons,
+            WHEN kind = 'plain' THEN ['not_due'] ELSE [] END AS reasons,
         CASE kind WHEN 'duplicate' THEN 'refund_due' WHEN 'fee_off' THEN 'fee' WHEN 'chargeback' THEN 'chargeback' END
             AS category
     FROM sale LEFT JOIN (SELECT i, amount AS paid FROM payment) p USING (i)
@@ -65,7 +65,7 @@ payout_rows AS (
             ELSE net END AS difference,
         CASE kind WHEN 'payout_short' THEN 'explained' WHEN 'payout_split' THEN 'matched' ELSE 'unmatched' END AS status,
         CASE kind WHEN 'payout_missing' THEN reasons_missing(day_of(day)) WHEN 'payout_partial' THEN ['amount_differs']
-            WHEN 'plain' THEN ['not_due', 'source_late'] ELSE [] END AS reasons,
+            WHEN 'plain' THEN ['not_due'] ELSE [] END AS reasons,
         CASE kind WHEN 'payout_short' THEN 'bank_charge' END AS category
     FROM payout WHERE kind <> 'plain' OR bank_day > last_day()
 )

@@ -10,12 +10,10 @@ CREATE MACRO major(minor, decimals) AS  -- 1234 with 2 decimals is '12.34'
 CREATE MACRO next_business_day(d) AS (d + CASE isodow(d) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END)::DATE;
 CREATE MACRO day_of(number) AS (getvariable('first_day') + number::INTEGER)::DATE;
 CREATE MACRO last_day() AS day_of(getvariable('days') - 1);
--- What the engine may call a SOLL row that has no IST, at the last close, when it is due after two business days:
--- on the due day itself both are right, because a close may come before or after the day's last booking.
-CREATE MACRO reasons_missing(d) AS CASE
-    WHEN next_business_day(next_business_day(d)) < last_day() THEN ['missing_ist']
-    WHEN next_business_day(next_business_day(d)) = last_day() THEN ['missing_ist', 'not_due', 'source_late']
-    ELSE ['not_due', 'source_late'] END;
+-- What a SOLL row without IST is called at the last close, due after two business days: nothing is overdue before the
+-- day after its last (matching.md 4).
+CREATE MACRO reasons_missing(d) AS
+    [CASE WHEN next_business_day(next_business_day(d)) < last_day() THEN 'missing_ist' ELSE 'not_due' END];
 
 CREATE TABLE money (currency VARCHAR, decimals INTEGER, fee BIGINT, cheapest BIGINT, spread BIGINT, opening BIGINT);
 INSERT INTO money VALUES
