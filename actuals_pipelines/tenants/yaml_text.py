@@ -7,6 +7,7 @@ tabs in the indentation, several documents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ Data: TypeAlias = "str | list[Data] | dict[str, Data]"
 Steps: TypeAlias = "tuple[str | int, ...]"
 """Where a value lies in the document: ("packages", 0, "name")."""
 
+# YAML 1.2.2 section 5.1, c-printable
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # only its parser is used: text to events
 
 
@@ -112,6 +115,8 @@ def load(text: str, origin: str) -> YamlText:
     """
     if len(text) > MAX_CHARACTERS:
         _refuse(origin, (1, 1), f"at most {MAX_CHARACTERS:,} characters", f"{len(text):,}", "Split the file.")
+    text = text.removeprefix("\ufeff")
+    _refuse_unprintable(text, origin)
     _refuse_tabs(text, origin)
     composer = _Composer(origin, iter(_events(text, origin)))
     return composer.document()
@@ -127,11 +132,15 @@ def _events(text: str, origin: str) -> Iterator[Event]:
         found = found.removeprefix("found ")
         advice = "Check indentation, quotes and colons; quote a text that holds ': ' or ' #' or begins with a sign."
         _refuse(origin, (line, column), "YAML", found, advice)
-    except yaml.YAMLError as error:  # a character that YAML does not allow; libyaml gives no mark
-        position = getattr(error, "position", 0)
-        position = position if isinstance(position, int) else 0
-        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
-        _refuse(origin, (line, column), "printable text", "a control character", "Delete it.")
+    except yaml.YAMLError:  # without a mark: an encoding it cannot read, which the check above leaves none of
+        _refuse(origin, (1, 1), "YAML", "something else", "Save the file as plain UTF-8 text.")
+
+
+def _refuse_unprintable(text: str, origin: str) -> None:
+    found = _UNPRINTABLE.search(text)
+    if found:
+        at = (text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start()))
+        _refuse(origin, at, "printable text", "a control character", "Delete it.")
 
 
 def _refuse_tabs(text: str, origin: str) -> None:
