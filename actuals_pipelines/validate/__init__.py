@@ -1,0 +1,35 @@
+"""Judge what landed: a profile in one pass, and a Great Expectations suite over the profile.
+
+Importing this room loads neither Great Expectations nor pandas: that costs seconds and 200 MB, so it happens inside
+the first judgement of a process.
+"""
+
+from __future__ import annotations
+
+from actuals_pipelines.validate.measuring import CountsIncomplete, Flow, MeasuringFailed, measure
+from actuals_pipelines.validate.outcome import CheckOutcome, Outcome, Severity, UnitVerdict
+from actuals_pipelines.validate.own import ExpectationRefused, check_expectations
+from actuals_pipelines.validate.own_rows import judge_own
+from actuals_pipelines.validate.profile import Profile, ProfileUnreadable, merge
+from actuals_pipelines.validate.suite import THRESHOLDS, judge_day, judge_unit, suite_digest
+
+__all__ = [
+    "THRESHOLDS",
+    "CheckOutcome",
+    "CountsIncomplete",
+    "ExpectationRefused",
+    "Flow",
+    "MeasuringFailed",
+    "Outcome",
+    "Profile",
+    "ProfileUnreadable",
+    "Severity",
+    "UnitVerdict",
+    "check_expectations",
+    "judge_day",
+    "judge_own",
+    "judge_unit",
+    "measure",
+    "merge",
+    "suite_digest",
+]

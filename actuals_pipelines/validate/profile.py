@@ -1,0 +1,191 @@
+"""A unit in numbers, small enough to keep for years and made to be added up: profiles of units make the day's.
+
+A profile names accounts and amounts, so it is kept sealed and shows none of them in its `repr`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.validate.sample import NO_IDS, IdSample, merged
+
+_VERSION = 1
+MAX_STATEMENTS = 10_000
+"""Statements whose balances a profile remembers; a day with more is not judged for continuity."""
+
+
+class ProfileUnreadable(ActualsError):
+    """Stored bytes are no profile of a version this program knows."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"A stored profile cannot be read: {self.found}. Judge its unit again: then it is measured anew."
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyTotals:
+    """Control totals of one currency's transactions; credits and debits in minor units, both positive."""
+
+    rows: int
+    credits: int
+    debits: int
+
+
+@dataclass(frozen=True, slots=True)
+class AmountSums:
+    """Readable amounts of one currency in minor units, signed."""
+
+    read: int
+    stored: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, order=True, repr=False)
+class StatementBalances:
+    """Where one statement begins and ends, in minor units."""
+
+    account: str
+    statement: str
+    currency: str
+    opening: int
+    closing: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile:
+    """What was measured of one unit, or of several together.
+
+    Records are the sender's, rows are transactions: one record can make several rows.
+    """
+
+    units: int = 0
+    rows: int = 0
+    raw: int = 0  # records: raw = stored + rejected + not_taken + repeats
+    stored: int = 0
+    rejected: int = 0
+    not_taken: int = 0  # records that the mapping's `where` leaves out
+    repeats: int = 0  # records delivered before, where a door sorts them out
+    rejects: int = 0  # entries of the rejects table: one per record and field
+    missing_records: int = 0  # by how much `raw` differs from its parts, without sign, summed over units
+    missing_rows: int = 0  # likewise rows announced by normalising against rows found
+    currencies_off: int = 0  # currencies, per unit, whose amounts read are not stored + rejected, or not what is found
+    null_ids: int = 0  # rows without a transaction id
+    repeated_ids: int = 0  # rows after the first with the same id, kind, status and currency, within a unit
+    repeated_row_uids: int = 0  # rows after the first with the same row_uid, within a unit
+    first_booked_on: date | None = None
+    last_booked_on: date | None = None
+    totals: Mapping[str, CurrencyTotals] = field(default_factory=dict)  # by currency
+    amounts: Mapping[str, AmountSums] = field(default_factory=dict)  # by currency
+    statements: int = 0
+    statements_disagreeing: int = 0  # something stated contradicts what was read
+    statement_gaps: int = 0  # of those, balances that do not chain
+    balances: tuple[StatementBalances, ...] | None = ()  # None: more than MAX_STATEMENTS
+    ids: IdSample = NO_IDS
+
+    def __repr__(self) -> str:
+        return f"Profile(units={self.units}, rows={self.rows}, raw={self.raw}, rejected={self.rejected})"
+
+    def to_bytes(self) -> bytes:
+        """Compact JSON: about a kilobyte and 16 bytes per transaction id, some 530 kB at most for a unit's ids."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        plain |= {
+            "version": _VERSION,
+            "booked_on": [day.isoformat() if day else None for day in (self.first_booked_on, self.last_booked_on)],
+            "totals": {code: [t.rows, t.credits, t.debits] for code, t in self.totals.items()},
+            "amounts": {code: [a.read, a.stored, a.rejected] for code, a in self.amounts.items()},
+            "balances": None
+            if self.balances is None
+            else [[b.account, b.statement, b.currency, b.opening, b.closing] for b in self.balances],
+            "ids": self.ids.plain(),
+        }
+        return json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Profile:
+        """The reverse of `to_bytes`.
+
+        Raises:
+            ProfileUnreadable: other bytes, or another version's.
+        """
+        try:
+            plain = json.loads(content)
+            if plain["version"] != _VERSION:
+                raise ProfileUnreadable("it is of another version")
+            first, last = (date.fromisoformat(day) if day else None for day in plain["booked_on"])
+            balances = plain["balances"]
+            return cls(
+                **{name: int(plain[name]) for name in _NUMBERS},
+                first_booked_on=first,
+                last_booked_on=last,
+                totals={code: CurrencyTotals(*each) for code, each in plain["totals"].items()},
+                amounts={code: AmountSums(*each) for code, each in plain["amounts"].items()},
+                balances=None if balances is None else tuple(StatementBalances(*each) for each in balances),
+                ids=IdSample.of_plain(plain["ids"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            kind = type(error).__name__
+        raise ProfileUnreadable(f"it is damaged ({kind})")  # outside the handler: the cause's text may quote it
+
+
+_NUMBERS = (
+    *("units", "rows", "raw", "stored", "rejected", "not_taken", "repeats", "rejects"),
+    *("missing_records", "missing_rows", "currencies_off", "null_ids", "repeated_ids", "repeated_row_uids"),
+    *("statements", "statements_disagreeing", "statement_gaps"),
+)
+
+
+def merge(profiles: Iterable[Profile]) -> Profile:
+    """The profile of all these units together; of none, an empty one. The order does not count."""
+    parts = list(profiles)
+    days = [day for p in parts for day in (p.first_booked_on, p.last_booked_on) if day]
+    totals: dict[str, CurrencyTotals] = {}
+    amounts: dict[str, AmountSums] = {}
+    for part in parts:
+        for code, t in part.totals.items():
+            so_far = totals.get(code, CurrencyTotals(0, 0, 0))
+            totals[code] = CurrencyTotals(so_far.rows + t.rows, so_far.credits + t.credits, so_far.debits + t.debits)
+        for code, a in part.amounts.items():
+            flow = amounts.get(code, AmountSums(0, 0, 0))
+            amounts[code] = AmountSums(flow.read + a.read, flow.stored + a.stored, flow.rejected + a.rejected)
+    return Profile(
+        **{name: sum(getattr(part, name) for part in parts) for name in _NUMBERS},
+        first_booked_on=min(days, default=None),
+        last_booked_on=max(days, default=None),
+        totals=totals,
+        amounts=amounts,
+        balances=bounded_balances([part.balances for part in parts]),
+        ids=merged([part.ids for part in parts]),
+    )
+
+
+def bounded_balances(parts: Sequence[Iterable[StatementBalances] | None]) -> tuple[StatementBalances, ...] | None:
+    """Every statement once, however often it was delivered; None when they are too many to remember."""
+    found: set[StatementBalances] = set()
+    for part in parts:
+        if part is None:
+            return None
+        found.update(part)
+    return tuple(sorted(found)) if len(found) <= MAX_STATEMENTS else None
+
+
+def count_breaks(balances: Iterable[StatementBalances]) -> int:
+    """How often an opening balance is no other statement's closing, beyond the one start that each account may have.
+
+    Statements come in any order, so the chain is not walked: what is left over on both sides is counted.
+    """
+    openings: dict[tuple[str, str], Counter[int]] = {}
+    closings: dict[tuple[str, str], Counter[int]] = {}
+    for each in balances:
+        account = (each.account, each.currency)
+        openings.setdefault(account, Counter())[each.opening] += 1
+        closings.setdefault(account, Counter())[each.closing] += 1
+    return sum(max(0, (opened - closings[account]).total() - 1) for account, opened in openings.items())
