@@ -1,4 +1,4 @@
-"""Questions to the catalogue: what waits, what a day consists of, what is stale. It is the truth; Dagster is the view."""
+"""Questions to the catalogue: what waits, what a day consists of, what is stale. It is the truth, Dagster the view."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
     found: dict[str, set[date]] = {}
     with env.engine.begin() as connection:
         for query in (_units_to_do(), _arrivals_to_claim(), _inbox_to_land(env.ref.environment)):
-            for name, day in connection.execute(query):
-                found.setdefault(name, set()).add(day or today)
+            for row in connection.execute(query):
+                found.setdefault(row[0], set()).add(row[1] or today)
     known = [source.name for source in env.tenant.sources]
     return {name: tuple(sorted(found[name])) for name in known if name in found}
 
@@ -83,7 +83,7 @@ def not_reconciled(env: TenantEnvironment, package: str, sources: Iterable[str])
 
 
 def rows_by_day(env: TenantEnvironment, source: str, start: date, end: date) -> dict[date, int]:
-    """Rows of the generations in force per source-day, from `start` up to and without `end`; days without are absent."""
+    """Rows of what is in force per source-day, from `start` up to and without `end`; empty days are absent."""
     g, u, f = tables.generation, tables.unit, tables.data_file
     query = (
         sa.select(u.c.partition, sa.func.sum(f.c.rows))
