@@ -65,9 +65,10 @@ def apply(
         what was done; None if `agree` said no, and nothing was done.
 
     Raises:
-        YamlRefused, SourceKindChanged, SftpUserTaken, TenantChangedMeanwhile: nothing was done.
+        YamlRefused, ExpectationRefused, SourceKindChanged, SftpUserTaken, TenantChangedMeanwhile: nothing was done.
     """
     planned = plan(platform.control, yaml, origin)
+    _refuse_expectations(planned.tenant)
     changes_something = planned.before is not None and bool(planned.difference)
     if changes_something and agree is not None and not agree(planned):
         return None
@@ -92,6 +93,16 @@ def apply(
         api_keys_shown_once=shown,
         sftp_users=tuple(account.user for account in registered.tenant.sftp),
     )
+
+
+def _refuse_expectations(tenant: Tenant) -> None:
+    """What validation could not run is refused now and not at the first delivery."""
+    asking = [source for source in tenant.sources if source.expectations]
+    if asking:
+        from actuals_pipelines.validate import check_expectations  # noqa: PLC0415 - loads Great Expectations: 4 s
+
+        for source in asking:
+            check_expectations(source)
 
 
 def _keys_and_database(platform: Platform, ref: TenantRef) -> str:

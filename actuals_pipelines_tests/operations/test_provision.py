@@ -24,8 +24,9 @@ from actuals_pipelines.operations.views import write_all_views
 from actuals_pipelines.sources.inbox.keys import key_hash
 from actuals_pipelines.tenants.environment import keyring_path, open_environment
 from actuals_pipelines.tenants.projections import DoorView, read_door_views, read_location_views
-from actuals_pipelines.tenants.registry import Plan, SourceKindChanged, TenantUnknown, plan, store
+from actuals_pipelines.tenants.registry import Plan, SourceKindChanged, TenantUnknown, current, plan, store
 from actuals_pipelines.tenants.secrets import SecretMissing, SecretRefused, get_secret, list_secrets, set_secret
+from actuals_pipelines.validate import ExpectationRefused
 from actuals_pipelines_tests.operations.conftest import NOW
 from actuals_pipelines_tests.tenants.examples import ACME
 
@@ -157,6 +158,17 @@ def test_a_source_cannot_change_its_way_in(platform: Platform) -> None:
 
     with pytest.raises(SourceKindChanged):
         apply(platform, yaml.replace("kind: sftp", "kind: upload"), "tenant.yaml")
+
+
+def test_an_expectation_that_could_not_run_is_refused_before_anything_is_made(platform: Platform) -> None:
+    name, yaml = own_yaml()
+    wrong = "  expectations: [{type: expect_miracles, column: text}]\npackages:"
+
+    with pytest.raises(ExpectationRefused, match="bank"):
+        apply(platform, yaml.replace("packages:", wrong), "tenant.yaml")
+
+    with pytest.raises(TenantUnknown):
+        current(platform.control, name)
 
 
 def test_an_apply_that_stopped_after_the_version_was_stored_is_completed(platform: Platform) -> None:
