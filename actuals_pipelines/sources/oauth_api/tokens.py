@@ -10,16 +10,17 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from actuals_pipelines.database.locks import lock_key
 from actuals_pipelines.database.tables import oauth_token
 from actuals_pipelines.encryption.columns import open_column, seal_column
 from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.sources.oauth_api.failures import TokenBusy
 
 _LOCK_SECONDS = 90  # longer than one token request may take
-_LOCK_SPACE = 0x0A07  # advisory locks of tokens; the second number is of the source
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,15 @@ class TokenStore(Protocol):
 
 
 class DatabaseTokenStore:
-    """The tenant's table `oauth_token`, as role `app`.
+    """The tenant's table `oauth_token`, as role `app`. One instance serves one thread; any number serve one source.
 
     `locked()` is one transaction with an advisory lock, which also holds before there is a row. A refresh token that
     rotates is lost if the process dies between the API's answer and our commit: then the owner must consent again.
     """
 
-    def __init__(self, engine: sa.Engine, keys: TenantKeys, source_id: UUID) -> None:
+    def __init__(self, engine: sa.Engine, keys: TenantKeys, source_id: UUID, lock_seconds: int = _LOCK_SECONDS) -> None:
         self._engine, self._keys, self._source_id = engine, keys, source_id
+        self._lock_seconds = lock_seconds
         self._open: sa.Connection | None = None
 
     def load(self) -> Token | None:
@@ -105,12 +107,14 @@ class DatabaseTokenStore:
     def locked(self) -> Iterator[None]:
         """Hold the source's advisory lock, in one transaction with whatever is loaded and saved inside."""
         with self._engine.begin() as connection:
-            connection.execute(sa.select(sa.func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)))
-            low_half = int.from_bytes(self._source_id.bytes[:4], "big", signed=True)
+            connection.execute(sa.select(sa.func.set_config("lock_timeout", f"{self._lock_seconds}s", True)))
+            key = lock_key("renew token", self._source_id)
             try:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_SPACE, low_half)))
-            except sa.exc.OperationalError:
-                raise TokenBusy(f"source {self._source_id}", f"no end within {_LOCK_SECONDS} s") from None
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            except sa.exc.OperationalError as error:
+                if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    raise TokenBusy(f"source {self._source_id}", f"no end within {self._lock_seconds} s") from None
+                raise
             self._open = connection
             try:
                 yield

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from actuals_pipelines.database.tables import oauth_token, source
 from actuals_pipelines.encryption.columns import ColumnRefused
 from actuals_pipelines.encryption.keyring import TenantKeys
+from actuals_pipelines.sources.oauth_api.failures import TokenBusy
 from actuals_pipelines.sources.oauth_api.tokens import DatabaseTokenStore, Token
 from actuals_pipelines_tests.conftest import TenantDatabase
 
@@ -124,3 +125,20 @@ def test_only_one_at_a_time_renews_even_before_there_is_a_token(room: Room) -> N
     kept = room.store(source_id).load()
     assert kept is not None
     assert kept.access_token == "12"
+
+
+def test_whoever_waits_in_vain_for_a_renewal_is_told_to_try_again(room: Room) -> None:
+    source_id = room.a_source()
+    waiting = DatabaseTokenStore(room.database.app, room.keys, source_id, lock_seconds=1)
+
+    with room.store(source_id).locked(), pytest.raises(TokenBusy), waiting.locked():
+        pass
+
+
+def test_another_source_is_renewed_meanwhile(room: Room) -> None:
+    other = DatabaseTokenStore(room.database.app, room.keys, room.a_source(), lock_seconds=1)
+
+    with room.store(room.a_source()).locked(), other.locked():
+        other.save(TOKEN)
+
+    assert other.load() == TOKEN
