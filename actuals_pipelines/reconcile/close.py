@@ -27,7 +27,7 @@ from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and
 from actuals_pipelines.reconcile.reasons import judge_open_groups
 from actuals_pipelines.reconcile.rules import compile_rules
 from actuals_pipelines.reconcile.schema import CHANGES, CORE, OUTCOME, TUPLE
-from actuals_pipelines.reconcile.solve import JUDGED, shaped, solve_relation
+from actuals_pipelines.reconcile.solve import shaped, solve_relation
 from actuals_pipelines.reconcile.touched import find_touched
 
 
@@ -115,11 +115,11 @@ def close(
         else:
             find_touched(con, package)
         solved_rows = _solve_touched(con, package, kept, pins, max_rows_per_key)
-        _judge(con, package, pins)
+        rows = _judge(con, package, kept, pins)
         changes = _changes(con)
         figures = figures_of(con, "closing")
         proofs = prove(package.name, stock_and_flow(con), figures.bridges, control)
-        state = State(package.name, pins.day, _closing_table(con))
+        state = State(package.name, pins.day, rows)
         digest = digest_of(con, "closing", package.name)
     return Closed(state, changes, figures, proofs, digest, pins, solved_rows)
 
@@ -196,50 +196,67 @@ def _as_given(kept: list[str]) -> str:
 def _solve_touched(
     con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins, max_rows_per_key: int
 ) -> int:
-    """Create table `pending`: every live row with its outcome, open groups not judged yet. Returns the rows solved."""
+    """Solve the fresh and the touched rows; create `open_rows`: every row of every open group, carried or solved.
+
+    Returns the number of rows solved.
+    """
     names = ", ".join(quoted(name) for name in kept)
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE to_solve AS
-        SELECT {names} FROM fresh
+        SELECT {names}, NULL::DATE AS taken_in FROM fresh ANTI JOIN opening USING (row_uid)
         UNION ALL
-        SELECT {_as_given(kept)} FROM opening SEMI JOIN touched USING (row_uid)""")
-    solve_relation(
-        con, package, "to_solve", kept, version=pins.version, max_rows_per_key=max_rows_per_key
-    )  # fmt: skip
-    outcome = ", ".join(f"s.{quoted(name)}" for name in OUTCOME.names)
-    carried = ", ".join(_carried(name) for name in OUTCOME.names)
-    mine = ", ".join("row_status" if name == "status" else quoted(name) for name in kept)
+        SELECT {names}, o.taken_in FROM fresh JOIN (SELECT row_uid, taken_in FROM opening) o USING (row_uid)
+        UNION ALL
+        SELECT {_as_given(kept)}, taken_in FROM opening SEMI JOIN touched USING (row_uid)""")
+    con.execute(f"UPDATE to_solve SET taken_in = DATE '{pins.day}' WHERE taken_in IS NULL")
+    solve_relation(con, package, "to_solve", kept, version=pins.version, max_rows_per_key=max_rows_per_key)
+    judged_later = ("status", "reason", "category")
+    outcome = ", ".join(quoted(name) for name in OUTCOME.names if name not in judged_later)
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE pending AS
-        SELECT {mine}, {carried}, taken_in
-        FROM opening ANTI JOIN gone USING (row_uid) ANTI JOIN touched USING (row_uid)
+        CREATE OR REPLACE TEMP TABLE open_rows AS
+        SELECT {_as_given(kept)}, {outcome}, taken_in FROM ({_CARRIED}) WHERE status IN ({_OPEN})
         UNION ALL
-        SELECT {_as_state(kept, "r")}, {outcome}, coalesce(o.taken_in, DATE '{pins.day}')
-        FROM to_solve r JOIN solved s ON s.row_uid = r.row_uid
-        LEFT JOIN (SELECT row_uid, taken_in FROM opening) o ON o.row_uid = r.row_uid""")
+        SELECT {_columns("r", kept)}, {_columns("s", outcome_names(judged_later))}, r.taken_in
+        FROM to_solve r JOIN left_open s USING (row_uid)""")
     return number_of(con, "SELECT count(*) FROM to_solve")
 
 
-def _carried(name: str) -> str:
-    """An open group is judged anew: its status and reason are not carried."""
-    is_open = "status IN ('unmatched', 'explained')"
-    if name == "status":
-        return f"CASE WHEN {is_open} THEN 'open' ELSE status END AS status"
-    if name in ("reason", "category"):
-        return f"CASE WHEN {is_open} THEN NULL ELSE {name} END AS {name}"
-    return quoted(name)
+_OPEN = "'unmatched', 'explained'"
+_CARRIED = "SELECT * FROM opening ANTI JOIN gone USING (row_uid) ANTI JOIN touched USING (row_uid)"
 
 
-def _judge(con: duckdb.DuckDBPyConnection, package: MatchingPackage, pins: Pins) -> None:
-    """Create table `closing`: the state's rows as they will be stored."""
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE open_rows AS
-        SELECT * EXCLUDE (status, reason, category, row_status), row_status AS status
-        FROM pending WHERE status = 'open'""")
+def outcome_names(without: tuple[str, ...] = ()) -> list[str]:
+    """The outcome's columns."""
+    return [name for name in OUTCOME.names if name not in without]
+
+
+def _columns(alias: str, names: list[str]) -> str:
+    return ", ".join(f"{alias}.{quoted(name)}" for name in names)
+
+
+def _judge(con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins) -> pa.Table:
+    """Judge all open groups, and register `closing`: the state's rows as they will be stored. Returns them.
+
+    It is written once, as Arrow: carried rows are most of it, and a copy in the engine would double the memory.
+    """
     judge_open_groups(con, package, pins.clock)
-    judged = ", ".join(f"coalesce(j.{name}, s.{name}) AS {name}" for name in ("status", "reason", "category"))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE closing AS SELECT s.* REPLACE ({judged}) FROM pending s {JUDGED}")
-    con.execute("DROP TABLE pending")
+    verdict = ("status", "reason", "category")
+    outcome = ", ".join(f"{'j' if name in verdict else 'o'}.{quoted(name)}" for name in OUTCOME.names)
+    mine = ", ".join("row_status" if name == "status" else quoted(name) for name in kept)
+    rows = table_of(
+        con,
+        f"""
+        SELECT {mine}, {", ".join(map(quoted, OUTCOME.names))}, taken_in
+        FROM ({_CARRIED}) WHERE status NOT IN ({_OPEN})
+        UNION ALL
+        SELECT {_as_state(kept, "r")}, {_columns("s", outcome_names())}, r.taken_in
+        FROM to_solve r JOIN solved s USING (row_uid) WHERE s.status <> 'open'
+        UNION ALL
+        SELECT {_as_state(kept, "o")}, {outcome}, o.taken_in
+        FROM open_rows o JOIN judged j USING (group_key, currency, continuation)""",
+    )
+    con.register("closing", rows)
+    return rows
 
 
 def _changes(con: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -264,7 +281,3 @@ def _changes(con: duckdb.DuckDBPyConnection) -> pa.Table:
         FROM n FULL JOIN w ON n.row_uid = w.row_uid LEFT JOIN restated f ON f.row_uid = n.row_uid
         WHERE n.row_uid IS NULL OR w.row_uid IS NULL OR f.row_uid IS NOT NULL OR {differs}""")
     return shaped(table_of(con, "FROM changes"), CHANGES)
-
-
-def _closing_table(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    return table_of(con, "FROM closing")
