@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables, units
@@ -26,38 +28,50 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000
-BATCH_BYTES = 256 << 20
+BATCH_BYTES = 64 << 20
 _FETCH_ROWS = 1000
+
+
+class _Stamp(msgspec.Struct):
+    timestamp: str
+
+
+_stamp = msgspec.json.Decoder(_Stamp)
 
 
 def land_inbox(env: TenantEnvironment, source: Source, now: datetime) -> list[Unit]:
     """Land all events of a source that were received up to `now`: test events in the test environment, prod in prod.
 
-    An event's day is the one it was received, in the tenant's time zone. Events and their unit are marked in one
-    transaction; a killed process leaves them waiting. An event that does not open is set to `rejected` and logged as
-    an error, and the others are landed. Memory: some thousand events.
+    An event's day is the one it was received, in the tenant's time zone; its own timestamp's where the source says
+    `day_from: timestamp`. Events and their units are marked in one transaction; a killed process leaves them waiting.
+    An event that does not open is set to `rejected` and logged as an error, and the others are landed. Memory: a batch.
     """
     with env.engine.begin() as connection:
         source_id = units.source_id(connection, source.name)
     landed = []
     while True:
         batch = _land_batch(env, source, source_id, now)
-        if batch.unit is not None:
-            landed.append(batch.unit)
-            log.info("inbox batch landed: tenant=%s unit=%s events=%s", env.ref.uuid, batch.unit.id, len(batch.taken))
-        if not batch.taken and not batch.refused:
+        for unit in batch.units:
+            log.info("inbox batch landed: tenant=%s unit=%s", env.ref.uuid, unit.id)
+        landed += batch.units
+        if batch.is_empty:
             return landed
 
 
 @dataclass
 class _Batch:
-    """One pass over the oldest events that wait: those of one day, within bounds."""
+    """One pass over the oldest events that wait, within bounds: opened, by day, in the order they came."""
 
-    day: date | None = None
     size_bytes: int = 0
-    taken: list[UUID] = field(default_factory=list)
+    bodies: dict[date, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    receipts: dict[date, list[UUID]] = field(default_factory=lambda: defaultdict(list))
     refused: list[UUID] = field(default_factory=list)
-    unit: Unit | None = None
+    units: list[Unit] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waited."""
+        return not self.receipts and not self.refused
 
 
 def _land_batch(env: TenantEnvironment, source: Source, source_id: UUID, now: datetime) -> _Batch:
@@ -78,31 +92,24 @@ def _land_batch(env: TenantEnvironment, source: Source, source_id: UUID, now: da
             .with_for_update(skip_locked=True, of=b)
             .execution_options(yield_per=_FETCH_ROWS)
         )
-        rows = connection.execute(waiting)
-        first = next(rows, None)
-        if first is None:
-            return batch
-        file_id = uuid4()
-        with rows:
-            sealed = raw.seal(env, source_id, file_id, _lines(env, batch, first, rows))
-        if batch.taken and batch.day is not None:
-            batch.unit = record_unit(
-                connection, source, source_id, batch.day, f"inbox {file_id}", sealed=sealed, may_repeat=False
-            )
-            _mark(connection, batch.taken, "landed", batch.unit.id)
-        else:
-            (env.prefix / sealed.path).unlink()
+        with connection.execute(waiting) as rows:
+            _open(env, source, batch, rows)
+        for day, bodies in sorted(batch.bodies.items()):
+            file_id = uuid4()
+            sealed = raw.seal(env, source_id, file_id, _lines(bodies))
+            unit = record_unit(connection, source, source_id, day, f"inbox {file_id}", sealed=sealed, may_repeat=False)
+            _mark(connection, batch.receipts[day], "landed", unit.id)
+            batch.units.append(unit)
         _mark(connection, batch.refused, "rejected", None)
     return batch
 
 
-def _lines(env: TenantEnvironment, batch: _Batch, first: sa.Row[Any], rest: Iterator[sa.Row[Any]]) -> Iterator[bytes]:
-    """Open events until the day changes or the batch is full; each one a line."""
+def _open(env: TenantEnvironment, source: Source, batch: _Batch, rows: Iterable[sa.Row[Any]]) -> None:
+    """Open events into the batch until it is full."""
     zone = ZoneInfo(env.tenant.time_zone)
     keys: dict[UUID, MinuteKey | None] = {}
-    batch.day = first.received_at.astimezone(zone).date()
-    for row in _and_rest(first, rest):
-        if row.received_at.astimezone(zone).date() != batch.day or batch.size_bytes >= BATCH_BYTES:
+    for row in rows:
+        if batch.size_bytes >= BATCH_BYTES:
             return
         try:
             body = _key(env, keys, row).open(row.receipt_id, row.source_id, row.sealed)
@@ -111,10 +118,22 @@ def _lines(env: TenantEnvironment, batch: _Batch, first: sa.Row[Any], rest: Iter
             log.error("inbox event refused: tenant=%s receipt=%s kind=%s", env.ref.uuid, row.receipt_id, kind)
             batch.refused.append(row.receipt_id)
             continue
-        batch.taken.append(row.receipt_id)
+        arrived = row.received_at.astimezone(zone).date()
+        own = _own_day(body, zone) if source.day_from == "timestamp" else arrived
+        # What lies before the tenant's start, or is still to come, is not believed.
+        day = own if env.tenant.start <= own <= arrived else arrived
+        batch.bodies[day].append(body)
+        batch.receipts[day].append(row.receipt_id)
         batch.size_bytes += len(body)
-        # Outside strings JSON has line breaks as mere space, inside it has none: a line is one event.
-        yield body.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
+
+
+def _own_day(body: bytes, zone: ZoneInfo) -> date:
+    return datetime.fromisoformat(_stamp.decode(body).timestamp).astimezone(zone).date()
+
+
+def _lines(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    # Outside strings JSON has line breaks as mere space, inside it has none: a line is one event.
+    return (body.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n" for body in bodies)
 
 
 def _key(env: TenantEnvironment, keys: dict[UUID, MinuteKey | None], row: sa.Row[Any]) -> MinuteKey:
@@ -126,11 +145,6 @@ def _key(env: TenantEnvironment, keys: dict[UUID, MinuteKey | None], row: sa.Row
     if key is None:
         raise EventRefused(row.receipt_id)
     return key
-
-
-def _and_rest(first: sa.Row[Any], rest: Iterator[sa.Row[Any]]) -> Iterator[sa.Row[Any]]:
-    yield first
-    yield from rest
 
 
 def _mark(connection: sa.Connection, receipts: list[UUID], state: str, unit_id: UUID | None) -> None:

@@ -19,6 +19,7 @@ from actuals_pipelines.settings import Home, HomeNotFound, find_home
 from actuals_pipelines.tenants.environment import TenantEnvironment, open_environment
 from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.tenants.projections import LocationView, read_location_views
+from actuals_pipelines.tenants.registry import TenantUnknown
 
 
 @dataclass(slots=True)
@@ -74,6 +75,15 @@ def load_tenants(home: Home | None = None) -> list[LoadedTenant]:
     views = read_location_views(home.locations, platform_key(provider, home.uuid, "locations"))
     loaded = [LoadedTenant(home, view, parse_tenant(view.yaml, origin=view.name)) for view in views]
     return sorted(loaded, key=lambda one: one.asset_prefix)
+
+
+def load_tenant(home: Home, name: str) -> LoadedTenant:
+    """The tenant of this name ("acme", or "acme_test" for its test environment). Raises TenantUnknown."""
+    tenants = load_tenants(home)
+    found = next((one for one in tenants if one.asset_prefix == name), None)
+    if found is None:
+        raise TenantUnknown(name, tuple(one.asset_prefix for one in tenants))
+    return found
 
 
 def _digest(value: object) -> str:

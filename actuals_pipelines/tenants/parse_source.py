@@ -66,6 +66,7 @@ def read_source(place: Place, time_zone: str) -> Source:
         connector=place["connector"].optional(),
         connection=place["connection"].mapping(),
         repull_days=place["repull_days"].number(3),
+        day_from=place["day_from"].text("arrival"),
         raw_days=place["raw_days"].number(100),
         expectations=tuple(_expectation(part) for part in place["expectations"].items()),
     )

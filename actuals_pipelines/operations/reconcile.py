@@ -1,0 +1,192 @@
+"""Close a package day by day: what was published and is in no earlier close, from the state of the close before.
+
+A close that stands is not touched again once a later one exists; what comes late enters the next. The last close may
+be taken again when more was published for it: the new version opens from the same state, and the old one is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.operations.figures import figures_to_bytes
+from actuals_pipelines.operations.results import DayResult
+from actuals_pipelines.reconcile.close import Closed, Pins, State
+from actuals_pipelines.reconcile.close import close as solve_close
+from actuals_pipelines.reconcile.errors import StateOutdated
+from actuals_pipelines.store import catalogue, closes, live
+from actuals_pipelines.tenants.environment import TenantEnvironment
+
+log = logging.getLogger(__name__)
+
+
+def close(environment: TenantEnvironment, package: MatchingPackage, days: Sequence[date]) -> list[DayResult]:
+    """Close the package at each of these days, in order; under the package's lock, one transaction a day."""
+    return [_close_day(environment, package, day) for day in sorted(days)]
+
+
+def packages_waiting(environment: TenantEnvironment, *, today: date) -> dict[str, tuple[date, ...]]:
+    """Package -> close days that have publications no close took in, and may be closed now."""
+    waiting: dict[str, tuple[date, ...]] = {}
+    for package in environment.tenant.packages:
+        last = closes.last_close(environment, package.name)
+        found = catalogue.not_reconciled(environment, package.name, _sources(package))
+        days = set()
+        for day in found:
+            # What came late for a day that is closed enters the last close, or the one after it.
+            target = max(day, last.day) if last else day
+            if target <= today and not (package.missing == "hold" and _missing(environment, package, target)):
+                days.add(target)
+        if days:
+            waiting[package.name] = tuple(sorted(days))
+    return waiting
+
+
+def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: date) -> DayResult:
+    with closes.locked(environment, package.name):
+        last = closes.last_close(environment, package.name)
+        if last is not None and last.day > day:
+            return DayResult(day, "nothing", {})  # earlier closes are never rewritten
+        missing = _missing(environment, package, day)
+        if missing and package.missing == "hold":
+            log.info("close held: tenant=%s package=%s missing=%s", environment.ref.uuid, package.name, len(missing))
+            return DayResult(day, "held", {"sources_missing": len(missing)})
+        opening = closes.last_close(environment, package.name, before=day)
+        taken = closes.taken_in(environment, package.name, before=day)
+        changed = live.changes(environment, _sources(package), until=day, taken=taken)
+        pins = _pins(environment, package, day, opening, changed)
+        standing = last if last is not None and last.day == day else None
+        if standing is not None and standing.pins == _document(pins):
+            return DayResult(day, "as before", standing.counts)
+        closed = _solved(environment, package, opening, changed, pins)
+        saved = closes.save_close(
+            environment,
+            package.name,
+            day,
+            state=closed.state.rows,
+            changes=closed.changes,
+            figures=figures_to_bytes(closed),
+            pins=_document(pins),
+            digest=bytes.fromhex(closed.digest),
+            counts=_counts(closed),
+            publications=[one.id for one in changed.publications],
+            is_provisional=bool(missing),
+        )
+    log.info("closed: tenant=%s package=%s close=%s", environment.ref.uuid, package.name, saved.id)
+    return DayResult(day, "provisional" if missing else "published", saved.counts)
+
+
+def _solved(
+    environment: TenantEnvironment,
+    package: MatchingPackage,
+    opening: closes.Close | None,
+    changed: live.Changes,
+    pins: Pins,
+) -> Closed:
+    """Solve the close; wholly where the package is another than at the opening, because any row may have moved."""
+    adds, removes = changed.adds.read_all(), changed.removes.read_all()["row_uid"]
+    if opening is None:
+        return solve_close(None, adds, removes, package, pins, control=_control(None, changed))
+    state = State(package.name, opening.day, closes.state(environment, opening).to_table())
+    control = _control(state, changed)
+    is_full = opening.pins["others"]["package"] != pins.others["package"]
+    try:
+        return solve_close(state, adds, removes, package, pins, control=control, is_full=is_full)
+    except StateOutdated:  # the package reads a column now that the state did not keep: hand over every live row
+        everything = live.changes(environment, _sources(package), until=pins.day, taken=frozenset())
+        rows = everything.adds.read_all()
+        return solve_close(state, rows, removes, package, pins, control=control, is_full=True)
+
+
+def _pins(
+    environment: TenantEnvironment,
+    package: MatchingPackage,
+    day: date,
+    opening: closes.Close | None,
+    changed: live.Changes,
+) -> Pins:
+    """All that decides the close, in ids, versions and digests."""
+    digest = _digest(asdict(package))
+    version = 1
+    if opening is not None:
+        before = opening.pins
+        version = int(before["version"]) + (before["others"]["package"] != digest)
+    return Pins(
+        day=day,
+        as_of=day,
+        version=version,
+        coverage=_coverage(environment, package, day),
+        others={
+            "package": digest,
+            "publications": _digest([str(one.id) for one in changed.publications]),
+            "opening": opening.digest.hex() if opening else "",
+        },
+    )
+
+
+def _document(pins: Pins) -> dict[str, Any]:
+    """Pins as JSON holds them."""
+    return {
+        "day": pins.day.isoformat(),
+        "as_of": (pins.as_of or pins.day).isoformat(),
+        "version": pins.version,
+        "coverage": {source: day.isoformat() for source, day in sorted((pins.coverage or {}).items())},
+        "others": dict(pins.others),
+    }
+
+
+def _control(state: State | None, changed: live.Changes) -> dict[tuple[str, str], tuple[int, int]]:
+    """What the catalogue says is live after this close: what the opening held, and the publications' own totals."""
+    control: dict[tuple[str, str], tuple[int, int]] = {}
+    if state is not None:
+        sums = state.rows.group_by(["source", "currency"]).aggregate([("amount_minor_units", "sum"), ([], "count_all")])
+        for row in sums.to_pylist():
+            control[row["source"], row["currency"]] = (row["count_all"], row["amount_minor_units_sum"])
+    for source, totals in changed.totals.items():
+        for currency, (rows, minor_units) in totals.items():
+            held = control.get((source, currency), (0, 0))
+            control[source, currency] = (held[0] + rows, held[1] + minor_units)
+    return control
+
+
+def _coverage(environment: TenantEnvironment, package: MatchingPackage, day: date) -> dict[str, date]:
+    """Source -> the last day up to `day` that it has delivered for; one that never did is complete through none."""
+    covered = {}
+    for source in _sources(package):
+        days = [one for one in catalogue.published_days(environment, source) if one <= day]
+        covered[source] = days[-1] if days else date.min
+    return covered
+
+
+def _missing(environment: TenantEnvironment, package: MatchingPackage, day: date) -> list[str]:
+    """Sources from which nothing has come for `day` or later: what they have for that day may still come."""
+    behind = []
+    for source in _sources(package):
+        days = catalogue.published_days(environment, source)
+        if not days or days[-1] < day:
+            behind.append(source)
+    return behind
+
+
+def _sources(package: MatchingPackage) -> list[str]:
+    return sorted({member.source for _, member in package.members()})
+
+
+def _counts(closed: Closed) -> dict[str, int]:
+    """Counts for Dagster and for the catalogue: groups and rows by status, rows solved again. No amount."""
+    counts = {"rows": closed.state.rows.num_rows, "rows_solved": closed.solved_rows, "changes": closed.changes.num_rows}
+    for line in closed.figures.statuses:
+        for what, count in (("groups", line.groups), ("rows", line.rows)):
+            name = f"{what}_{line.status}"
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, default=str, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""What assets and sensors know of the home: the loaded tenants, and the operations on them.
+
+A code location loads the tenants whose location views it can open. Views are read again at each load (a reload, a
+run's own process), never between: Dagster's assets and our tenants are then of one version.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.domain.source import Source
+from actuals_pipelines.operations.loaded import LoadedTenant, load_tenants
+from actuals_pipelines.operations.reconcile import close, packages_waiting
+from actuals_pipelines.operations.results import DayResult, Waiting
+from actuals_pipelines.operations.take_in import land, publish, sources_waiting, validate
+
+
+class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The operations of this location's tenants. Opens a tenant's database and keys on first use, once a process."""
+
+    _tenants: dict[str, LoadedTenant] = PrivateAttr(default_factory=dict)
+
+    def tenants(self) -> list[LoadedTenant]:
+        """Every tenant this location serves."""
+        if not self._tenants:
+            self._tenants.update({loaded.asset_prefix: loaded for loaded in load_tenants()})
+        return list(self._tenants.values())
+
+    def tenant(self, asset_prefix: str) -> LoadedTenant:
+        """The tenant whose assets carry this prefix; KeyError if this location does not serve it."""
+        self.tenants()
+        return self._tenants[asset_prefix]
+
+    def land(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
+        """Bring in what the source delivered for these days, byte for byte and sealed."""
+        with self.tenant(prefix).opened(f"raw {source.name}") as environment:
+            return land(environment, source, days, now=_now())
+
+    def judge(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
+        """Normalise and judge every landed unit of these days that has no verdict yet."""
+        with self.tenant(prefix).opened(f"validated {source.name}") as environment:
+            return validate(environment, source, days)
+
+    def publish(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
+        """Make the units of these days live that passed; a held day stays as it was."""
+        with self.tenant(prefix).opened(f"stored {source.name}") as environment:
+            return publish(environment, source, days)
+
+    def close(self, prefix: str, package: MatchingPackage, days: Sequence[date]) -> list[DayResult]:
+        """Reconcile the package at each of these close days, in order."""
+        with self.tenant(prefix).opened(f"reconciliation {package.name}") as environment:
+            return close(environment, package, days)
+
+    def waiting(self, loaded: LoadedTenant) -> Waiting:
+        """What the tenant's catalogue says waits. There is no cursor."""
+        with loaded.opened("looking for what waits") as environment:
+            today = _now().astimezone(ZoneInfo(loaded.tenant.time_zone)).date()
+            sources = sources_waiting(environment, now=_now())
+            return Waiting(sources=sources, packages=packages_waiting(environment, today=today))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
