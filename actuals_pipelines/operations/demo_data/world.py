@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.resources import files
-from pathlib import Path
 
 import duckdb
 
@@ -89,8 +88,7 @@ def _plan(world: duckdb.DuckDBPyConnection, name: str, places: list[tuple[str, i
 
 
 def _sql(name: str) -> str:
-    folder = files("actuals_pipelines.operations.demo_data")
-    return Path(str(folder / name)).read_text(encoding="utf-8")
+    return (files("actuals_pipelines.operations.demo_data") / name).read_text(encoding="utf-8")
 
 
 def _bounded(name: str, found: int, least: int, most: int) -> None:
