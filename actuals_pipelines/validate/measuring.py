@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile, StatementBalances, bounded_balances
 from actuals_pipelines.validate.sample import LIMIT, IdSample
+
+if TYPE_CHECKING:  # it loads pandas
+    import pyarrow.dataset as ds
 
 MEMORY = "2GB"  # some 50 bytes a row are kept; beyond it measuring fails, because spilling would write rows in clear
 _KEY = "key_transaction_id"

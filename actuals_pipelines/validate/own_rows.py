@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from actuals_pipelines.domain.source import Source
 from actuals_pipelines.validate.expectations import Met, check
 from actuals_pipelines.validate.outcome import CheckOutcome, Outcome
 from actuals_pipelines.validate.own import ExpectationRefused, OwnExpectation, parse, severity_of, shown
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pyarrow.dataset loads pandas as well
     import pandas as pd
+    import pyarrow.dataset as ds
 
 CHUNK_ROWS = 100_000
 _CHECK = "own_expectations"

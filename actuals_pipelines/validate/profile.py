@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from actuals_pipelines.errors import ActualsError
-from actuals_pipelines.validate.sample import NO_IDS, IdSample, merged
+from actuals_pipelines.validate.sample import IdSample, merged, no_ids
 
 _VERSION = 1
 MAX_STATEMENTS = 10_000
@@ -89,7 +89,7 @@ class Profile:
     statements_disagreeing: int = 0  # something stated contradicts what was read
     statement_gaps: int = 0  # of those, balances that do not chain
     balances: tuple[StatementBalances, ...] | None = ()  # None: more than MAX_STATEMENTS
-    ids: IdSample = NO_IDS
+    ids: IdSample = field(default_factory=no_ids)
 
     def __repr__(self) -> str:
         return f"Profile(units={self.units}, rows={self.rows}, raw={self.raw}, rejected={self.rejected})"

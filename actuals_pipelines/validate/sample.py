@@ -53,13 +53,15 @@ class IdSample:
         return cls(bound, _whole(kept["id"]), _whole(kept["rows"]))
 
 
-NO_IDS = IdSample(EVERYTHING, pa.array([], pa.uint64()), pa.array([], pa.uint32()))
+def no_ids() -> IdSample:
+    """The sample of nothing. No constant: making an Arrow array loads pandas."""
+    return IdSample(EVERYTHING, pa.array([], pa.uint64()), pa.array([], pa.uint32()))
 
 
 def merged(samples: Sequence[IdSample]) -> IdSample:
     """The sample of several units: as fine as the coarsest of them. The order does not count."""
     if not samples:
-        return NO_IDS
+        return no_ids()
     if len(samples) == 1:
         return samples[0]
     bound = min(sample.bound for sample in samples)

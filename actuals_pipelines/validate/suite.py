@@ -11,9 +11,9 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from actuals_pipelines.domain.source import Source
 from actuals_pipelines.validate.expectations import Expected, Met, check_figures
@@ -28,6 +28,9 @@ from actuals_pipelines.validate.outcome import (
 )
 from actuals_pipelines.validate.own_rows import judge_own
 from actuals_pipelines.validate.profile import Profile, count_breaks
+
+if TYPE_CHECKING:  # it loads pandas
+    import pyarrow.dataset as ds
 
 SUITE_VERSION = 1
 """Raise it when the same profile is judged differently."""
@@ -189,7 +192,8 @@ def _outcomes(rules: Sequence[_Rule], figures: Mapping[str, float | None]) -> tu
     met = check_figures(known, [_as_expected(rule) for rule in rules])
     parts: dict[str, list[CheckOutcome]] = {}
     for rule, found in zip(rules, met, strict=True):
-        counts = {rule.figure: int(known[rule.figure])} if rule.is_count and rule.figure in known else {}
+        is_shown = rule.is_count and math.isfinite(known.get(rule.figure, math.nan))
+        counts = {rule.figure: int(known[rule.figure])} if is_shown else {}
         outcome = CheckOutcome(rule.check, rule.severity, _outcome(found), counts=counts)
         parts.setdefault(rule.check, []).append(outcome)
     return tuple(combined(name, each) for name, each in parts.items())
