@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -56,8 +56,8 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
     found: dict[str, set[date]] = {}
     with env.engine.begin() as connection:
         for query in (_units_to_do(), _arrivals_to_claim(), _inbox_to_land(env.ref.environment)):
-            for row in connection.execute(query):
-                found.setdefault(row[0], set()).add(row[1] or today)
+            for name, day in connection.execute(query):
+                found.setdefault(name, set()).add(day or today)
     known = [source.name for source in env.tenant.sources]
     return {name: tuple(sorted(found[name])) for name in known if name in found}
 
@@ -165,7 +165,7 @@ def stale(env: TenantEnvironment, mapping_digests: Mapping[str, bytes]) -> dict[
     return {name: tuple(sorted(days)) for name, days in sorted(found.items())}
 
 
-def _units_to_do() -> sa.Select[tuple[str, date | None]]:
+def _units_to_do() -> sa.Select[Any]:
     u, g = tables.unit, tables.generation
     any_made = sa.select(sa.literal(1)).where(g.c.unit_id == u.c.id).exists()
     to_do = sa.select(sa.literal(1)).where(g.c.unit_id == u.c.id, g.c.state.in_(_TO_DO)).exists()
@@ -177,7 +177,7 @@ def _units_to_do() -> sa.Select[tuple[str, date | None]]:
     )
 
 
-def _arrivals_to_claim() -> sa.Select[tuple[str, date | None]]:
+def _arrivals_to_claim() -> sa.Select[Any]:
     a = tables.arrival
     taken = sa.select(sa.literal(1)).where(tables.unit.c.path == a.c.path).exists()
     return (
@@ -188,7 +188,7 @@ def _arrivals_to_claim() -> sa.Select[tuple[str, date | None]]:
     )
 
 
-def _inbox_to_land(mode: str) -> sa.Select[tuple[str, date | None]]:
+def _inbox_to_land(mode: str) -> sa.Select[Any]:
     b = tables.inbox_body
     some = sa.select(sa.literal(1)).where(
         b.c.source_id == tables.source.c.id, b.c.state == "received", b.c.mode == mode

@@ -25,7 +25,7 @@ from actuals_pipelines.store.log import RowLog, Totals
 _CANDIDATE = """
 CREATE TABLE candidate AS SELECT row_uid, row_digest, line, currency, amount_minor_units FROM candidate_file
 """
-_EVERY_LINE = "CREATE TABLE last_lines AS SELECT rowid AS entry, row_uid, row_digest, line FROM candidate"
+_EVERY_LINE = "CREATE VIEW last_lines AS SELECT rowid AS entry, row_uid, row_digest, line FROM candidate"
 _LAST_LINES = """
 CREATE TABLE last_lines AS
   SELECT rowid AS entry, row_uid, row_digest, line FROM candidate
@@ -36,7 +36,7 @@ CREATE TABLE overruled AS
   SELECT row_uid, arg_max(row_digest, (_sequence, line)) AS row_digest
   FROM newer_files SEMI JOIN last_lines USING (row_uid) GROUP BY row_uid;
 CREATE TABLE claimed AS SELECT * FROM last_lines ANTI JOIN overruled USING (row_uid);
-CREATE TABLE winner AS SELECT row_uid, row_digest FROM claimed UNION ALL SELECT row_uid, row_digest FROM overruled
+CREATE VIEW winner AS SELECT row_uid, row_digest FROM claimed UNION ALL SELECT row_uid, row_digest FROM overruled
 """
 _ORPHANS = """
 CREATE TABLE orphan AS SELECT DISTINCT row_uid FROM leaving_files ANTI JOIN claimed USING (row_uid);
@@ -45,10 +45,10 @@ CREATE TABLE heir AS
   QUALIFY row_number() OVER (PARTITION BY row_uid ORDER BY _sequence DESC, line DESC, row_digest) = 1
 """
 _CHANGES = """
-CREATE TABLE wanted AS
+CREATE VIEW wanted AS
   SELECT entry, row_uid, row_digest, line, NULL::BIGINT AS _sequence FROM claimed
   UNION ALL SELECT NULL, row_uid, row_digest, line, _sequence FROM heir;
-CREATE TABLE touched AS SELECT row_uid FROM claimed UNION ALL SELECT row_uid FROM orphan;
+CREATE VIEW touched AS SELECT row_uid FROM claimed UNION ALL SELECT row_uid FROM orphan;
 CREATE TABLE gone AS
   SELECT row_uid, max(_sequence) AS last_removal FROM log_removed SEMI JOIN touched USING (row_uid) GROUP BY row_uid;
 CREATE TABLE live_now AS
@@ -121,9 +121,10 @@ def compute(
         "staying_files": staying,
     }.items():
         connection.register(name, scanned)
-    distinct, rows = _one(connection, "SELECT count(DISTINCT row_uid), count(*) FROM candidate_file")
+    connection.execute(_CANDIDATE)
+    distinct, rows = _one(connection, "SELECT count(DISTINCT row_uid), count(*) FROM candidate")
     lines = _EVERY_LINE if distinct == rows else _LAST_LINES
-    for script in (_CANDIDATE, lines, _CLAIMED, _ORPHANS, _CHANGES, _NOT_STORED):
+    for script in (lines, _CLAIMED, _ORPHANS, _CHANGES, _NOT_STORED):
         connection.execute(script)
     own_added, restored = _one(connection, "SELECT count(entry), count(*) - count(entry) FROM to_add")
     [removed] = _one(connection, "SELECT count(*) FROM to_remove")

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs
@@ -237,6 +238,20 @@ def translated(file: DataFile) -> Iterator[None]:
         raise FileUnreadable(file.id, "the file is missing") from None
     except (OSError, pa.ArrowException):
         raise FileUnreadable(file.id, "it was altered, swapped, or belongs to another tenant or generation") from None
+
+
+@contextmanager
+def scanning(env: TenantEnvironment, files: Sequence[DataFile]) -> Iterator[None]:
+    """While these files are scanned together: find the one that a library's error is about, and name it by ours.
+
+    An error for another reason (memory, say) is passed on as it is.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException, duckdb.Error):
+        for file in files:
+            verify(env, file)
+        raise
 
 
 def _write_batches(writer: pq.ParquetWriter, reader: pa.RecordBatchReader) -> int:

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
-from actuals_pipelines.store import engine
+from actuals_pipelines.store import engine, files
 from actuals_pipelines.store.files import SEQUENCE
 from actuals_pipelines.store.log import ROW_KEYS, Publication, RowLog, Totals, manifest, net, open_log, publications
 from actuals_pipelines.tables import TRANSACTIONS
@@ -99,11 +100,11 @@ def live(env: TenantEnvironment, source: str, as_of_sequence: int | None = None)
         rows = open_log(env, connection, log, schema=None if log else TRANSACTIONS)
     schema = _without_sequence(rows.added.schema)
     if not rows.has_removals:
-        return rows.added.scanner(columns=schema.names, batch_size=_BATCH_ROWS).to_reader()
+        return _scanned(env, rows.added, schema, rows.files)
     work = engine.connect()
     work.register("added", rows.added)
     work.register("removed", rows.removed)
-    return _streamed(work, _LIVE, schema)
+    return _streamed(env, work, _LIVE, schema, rows.files)
 
 
 def control_totals(env: TenantEnvironment, source: str, as_of_sequence: int | None = None) -> Totals:
@@ -134,20 +135,30 @@ def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, take
     work = engine.connect()
     for name, part in zip(("new", "between", "taken"), keys, strict=True):
         _register(work, name, part)
-    for script in (_EVENTS, _CONTESTED, _NET):
-        work.execute(script)
+    with files.scanning(env, [file for part in keys for file in part.files]):
+        for script in (_EVENTS, _CONTESTED):
+            work.execute(script)
+        [(is_contested,)] = work.execute("SELECT count(*) > 0 FROM contested").fetchall()
+        [(has_histories,)] = work.execute("SELECT count(*) > count(DISTINCT row_uid) FROM event").fetchall()
+        if is_contested or has_histories:
+            work.execute(_NET)
+    if not is_contested:
+        net_totals = {source: _net_of(env, [p for p in new if p.source == source]) for source in sources}
+    if not is_contested and not has_histories:  # as in a first load: every event is a change of its own
+        work.close()
+        parts = (whole_rows[0].added, whole_rows[0].removed)
+        adds, removes = (_scanned(env, part, wide, rows.files) for part in parts)
+        return Changes(new, adds, removes, net_totals)
+    for name, part in zip(("new", "taken"), whole_rows, strict=True):
+        _register(work, name, part)
+    if is_contested:
+        net_totals = _totals_of_rows(work)
     readers = []
     for query in (_ADDS, _REMOVES):
         own = work.cursor()  # shares the tables; what is registered is its own
         for name, part in zip(("new", "taken"), whole_rows, strict=True):
             _register(own, name, part)
-        readers.append(_streamed(own, query, wide))
-    if work.execute("SELECT 1 FROM contested LIMIT 1").fetchall():
-        for name, part in zip(("new", "taken"), whole_rows, strict=True):
-            _register(work, name, part)
-        net_totals = _totals_of_rows(work)
-    else:
-        net_totals = {source: _net_of(env, [p for p in new if p.source == source]) for source in sources}
+        readers.append(_streamed(env, own, query, wide, rows.files))
     return Changes(new, readers[0], readers[1], net_totals)
 
 
@@ -202,12 +213,29 @@ def _without_sequence(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field for field in schema if field.name != SEQUENCE])
 
 
-def _streamed(work: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema) -> pa.RecordBatchReader:
+def _scanned(
+    env: TenantEnvironment, rows: ds.Dataset, schema: pa.Schema, scanned: Sequence[files.DataFile]
+) -> pa.RecordBatchReader:
+    def batches() -> Iterator[pa.RecordBatch]:
+        with files.scanning(env, scanned):
+            yield from rows.scanner(columns=schema.names, batch_size=_BATCH_ROWS).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _streamed(
+    env: TenantEnvironment,
+    work: duckdb.DuckDBPyConnection,
+    query: str,
+    schema: pa.Schema,
+    scanned: Sequence[files.DataFile],
+) -> pa.RecordBatchReader:
     """Run a statement when its reader is first read; the connection ends with the reader."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from work.sql(query).to_arrow_reader(_BATCH_ROWS).cast(schema)
+            with files.scanning(env, scanned):
+                yield from work.sql(query).to_arrow_reader(_BATCH_ROWS).cast(schema)
         finally:
             work.close()
 

@@ -58,6 +58,7 @@ class RowLog:
 
     added: ds.Dataset
     removed: ds.Dataset
+    files: Sequence[files.DataFile]
     has_removals: bool
 
 
@@ -90,7 +91,7 @@ def open_log(
     def opened(tagged: list[tuple[files.DataFile, int]]) -> ds.Dataset:
         return files.dataset(env, [f for f, _ in tagged], schema=known, sequences=[s for _, s in tagged])
 
-    return RowLog(opened(added), opened(removed), bool(removed))
+    return RowLog(opened(added), opened(removed), list(named.values()), bool(removed))
 
 
 def manifest(env: TenantEnvironment, publication: Publication) -> dict[str, Totals]:

@@ -62,25 +62,29 @@ def write_difference(
     connection: sa.Connection,
 ) -> Written:
     """Compute what publishing `own` changes and write it; see `difference.compute` for who gives what."""
+    log = open_log(env, connection, history, schema=ROW_KEYS)
     work = engine.connect()
     try:
-        found = difference.compute(
-            work,
-            files.dataset(env, [own.file], schema=ROW_KEYS),
-            open_log(env, connection, history, schema=ROW_KEYS),
-            newer=_tagged(env, [g for g in staying if g.sequence > own.sequence], ROW_KEYS),
-            leaving=_tagged(env, leaving, ROW_KEYS),
-            staying=_tagged(env, staying, ROW_KEYS),
-        )
-        adds: DataFile | None = own.file
-        if found.own_added != found.rows or found.restored:
-            query, schema = _added(env, work, found, own, staying)
-            adds = _write(env, work, FileKind.TRANSACTIONS, (source_id, publication_id), query=query, schema=schema)
-        removes = None
-        if found.removed:
-            schema = _register_leavers(env, connection, work, history)
-            removes = _write(env, work, FileKind.REMOVALS, (source_id, publication_id), query=_REMOVED, schema=schema)
-        return Written(adds, removes, _counts(found), _totals(env, work, adds, removes))
+        with files.scanning(env, [g.file for g in (own, *leaving, *staying)] + list(log.files)):
+            found = difference.compute(
+                work,
+                files.dataset(env, [own.file], schema=ROW_KEYS),
+                log,
+                newer=_tagged(env, [g for g in staying if g.sequence > own.sequence], ROW_KEYS),
+                leaving=_tagged(env, leaving, ROW_KEYS),
+                staying=_tagged(env, staying, ROW_KEYS),
+            )
+            adds: DataFile | None = own.file
+            if found.own_added != found.rows or found.restored:
+                query, schema = _added(env, work, found, own, staying)
+                adds = _write(env, work, FileKind.TRANSACTIONS, (source_id, publication_id), query=query, schema=schema)
+            removes = None
+            if found.removed:
+                schema = _register_leavers(env, connection, work, history)
+                removes = _write(
+                    env, work, FileKind.REMOVALS, (source_id, publication_id), query=_REMOVED, schema=schema
+                )
+            return Written(adds, removes, _counts(found), _totals(env, work, adds, removes))
     finally:
         work.close()
 

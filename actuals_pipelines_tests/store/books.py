@@ -102,11 +102,12 @@ class Books:
         return {row_id: amount for row_id, (amount, _) in self.live(source).items()}
 
 
-def a_book(database: TenantDatabase, folder: Path) -> Books:
-    """A tenant with random keys, a folder of its own and this database."""
+def a_book(database: TenantDatabase, folder: Path, seed: bytes | None = None) -> Books:
+    """A tenant with its own keys (random without `seed`), a folder of its own and this database."""
     prefix = folder / database.ref.prefix
     prefix.mkdir(mode=0o700, exist_ok=True)
-    keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
+    root, private, pepper = (hashlib.sha256((seed or uuid4().bytes) + part).digest() for part in (b"1", b"2", b"3"))
+    keys = TenantKeys(database.ref, root, private, pepper)
     tenant = Tenant("acme", (ADDING, REPLACING, LATEST), ())
     return Books(TenantEnvironment(database.ref, tenant, database.app, keys, prefix))
 
