@@ -68,6 +68,9 @@ CREATE TABLE not_stored AS
   ANTI JOIN (SELECT entry FROM to_add WHERE entry IS NOT NULL) s ON s.entry = c.entry
   JOIN winner w ON w.row_uid = c.row_uid
 """
+_ALL_STORED = """
+CREATE TABLE not_stored AS SELECT currency, amount_minor_units, false AS is_repeat FROM candidate LIMIT 0
+"""
 
 
 class TotalTooLarge(ActualsError):
@@ -124,9 +127,10 @@ def compute(
     connection.execute(_CANDIDATE)
     distinct, rows = _one(connection, "SELECT count(DISTINCT row_uid), count(*) FROM candidate")
     lines = _EVERY_LINE if distinct == rows else _LAST_LINES
-    for script in (lines, _CLAIMED, _ORPHANS, _CHANGES, _NOT_STORED):
+    for script in (lines, _CLAIMED, _ORPHANS, _CHANGES):
         connection.execute(script)
     own_added, restored = _one(connection, "SELECT count(entry), count(*) - count(entry) FROM to_add")
+    connection.execute(_NOT_STORED if own_added < rows else _ALL_STORED)
     [removed] = _one(connection, "SELECT count(*) FROM to_remove")
     [changed] = _one(connection, "SELECT count(*) FROM to_remove SEMI JOIN to_add USING (row_uid)")
     repeats, overtaken = _one(
