@@ -106,7 +106,7 @@ def close(
     """
     refuse_unbuilt(package)
     with engine(threads) as con:
-        kept = _columns_kept(package, [*adds.column_names, *(_given_names(opening) if opening else ())])
+        kept = _columns_kept(package, [*adds.schema.names, *(_given_names(opening) if opening else ())])
         _register(con, opening, adds, removes, package=package, kept=kept)
         if is_full:
             con.execute(
@@ -149,7 +149,7 @@ def _register(
     ids = removes if isinstance(removes, pa.Array | pa.ChunkedArray) else pa.array(list(removes), pa.binary(16))
     con.register("removes", pa.table({"row_uid": ids.cast(pa.uuid()) if ids.type != pa.uuid() else ids}))
     con.register("adds", adds)
-    present = set(adds.column_names)
+    present = set(adds.schema.names)
     check_keys(package, present)
     selected = ", ".join(quoted(name) if name in present else f"NULL AS {quoted(name)}" for name in kept)
     con.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {selected} FROM adds")
