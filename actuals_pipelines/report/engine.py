@@ -12,7 +12,7 @@ _THREADS = 2
 
 
 @contextmanager
-def over(**tables: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+def over(**tables: pa.Table | pa.RecordBatchReader) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees these tables under their names; gone, with all it made, at the end of the block."""
     connection = duckdb.connect(":memory:", config={"threads": _THREADS, "temp_directory": ""})
     try:

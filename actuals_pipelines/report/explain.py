@@ -50,7 +50,7 @@ class CloseFacts:
     package: MatchingPackage
     day: date
     due_day: Callable[[Side, date], date | None]  # the missing side, the first booking -> the last day in time
-    coverage: Mapping[str, date] | None = None  # source -> last day it has delivered completely; None: all have
+    coverage: Mapping[str, date] | None = None  # source -> last day it has delivered for; None: all have
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,29 @@ def explain(rows: pa.Table, wanted: Wanted, facts: CloseFacts) -> tuple[Explanat
         if any(each[0] is None for each in found):
             explained.append(_explain_not_relevant(con, condition_sql, values, facts))
         return tuple(explained)
+
+
+def not_processed(rows: pa.Table, package: str) -> Explanation:
+    """Say of live rows (schema `tables.TRANSACTIONS`) that no close of the package has seen them yet."""
+    with over(given=rows) as con:
+        shown = shaped(
+            con.sql(f"""
+                SELECT '-', source, kind, row_id, transaction_id, booked_on, amount_minor_units, currency, NULL, row_uid
+                FROM given ORDER BY booked_on, source, row_uid LIMIT {MAX_ROWS_SHOWN}"""),
+            GROUP_ROWS,
+        )
+    return Explanation(
+        package=package,
+        group_id=None,
+        status="not_processed",
+        reason=None,
+        category=None,
+        currency=shown["currency"][0].as_py(),
+        sentences=(f"Not processed in {package}: published, and in no close yet. The next close takes it in.",),
+        rows=shown,
+        row_count=rows.num_rows,
+        candidates=CANDIDATES.empty_table(),
+    )
 
 
 def _explain_group(con: duckdb.DuckDBPyConnection, group_id: GroupId, facts: CloseFacts) -> Explanation:
@@ -316,7 +339,7 @@ def _sources_of(facts: CloseFacts, side: Side) -> str:
 
 
 def as_document(explanation: Explanation) -> dict[str, Any]:
-    """The explanation as plain data: amounts as decimal text with their currency."""
+    """The explanation as plain data; amounts in minor units."""
     return {
         "package": explanation.package,
         "group_id": explanation.group_id,
@@ -325,10 +348,6 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         "category": explanation.category,
         "sentences": list(explanation.sentences),
         "row_count": explanation.row_count,
-        "rows": [_with_money(row) for row in explanation.rows.to_pylist()],
-        "candidates": [_with_money(row) for row in explanation.candidates.to_pylist()],
+        "rows": explanation.rows.to_pylist(),
+        "candidates": explanation.candidates.to_pylist(),
     }
-
-
-def _with_money(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "amount": str(Money(row["amount"], row["currency"]))}

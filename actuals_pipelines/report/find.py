@@ -16,6 +16,7 @@ import pyarrow as pa
 from actuals_pipelines.report.engine import over, shaped
 from actuals_pipelines.report.group_id import GROUP, group_id_sql
 from actuals_pipelines.report.wanted import Wanted, columns_of, condition
+from actuals_pipelines.tables import TRANSACTIONS
 
 MAX_STEPS = 6
 MAX_ROWS_A_STEP = 200
@@ -79,6 +80,15 @@ def find(states: Mapping[str, pa.Table], wanted: Wanted, start: pa.Table | None 
         left_out = sum(_follow(con, len(names), step) for step in range(1, MAX_STEPS + 1))
         rows = con.sql(f"SELECT {', '.join(FOUND_ROWS.names)} FROM found ORDER BY step, source, booked_on, row_uid")
         return Found(shaped(rows, FOUND_ROWS), _outcomes(con, names), left_out)
+
+
+def carrying(rows: pa.Table | pa.RecordBatchReader, wanted: Wanted) -> pa.Table:
+    """Of a source's live rows (schema `tables.TRANSACTIONS` and keys), those that carry what is wanted; bounded."""
+    where, values = condition(wanted, None, rows.schema.names)
+    with over(given=rows) as con:
+        columns = ", ".join(TRANSACTIONS.names)
+        found = con.sql(f"SELECT {columns} FROM given WHERE {where} LIMIT {MAX_ROWS_A_STEP}", params=values)
+        return pa.table(list(found.to_arrow_table().itercolumns()), schema=TRANSACTIONS)
 
 
 def _begin(con: duckdb.DuckDBPyConnection, names: list[str], wanted: Wanted) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 SIDES = {"soll": "SOLL (what should be)", "ist": "IST (what is)"}
 
 REASONS = {
@@ -31,6 +34,15 @@ BRIDGE = {
     "within_tolerance": "within tolerance",
 }
 
+CHECKS = {
+    "readable": "it cannot be read",
+    "totals_agree": "what the source states does not agree with what it delivered",
+    "rejects": "records could not become transactions",
+    "ids": "ids are missing or repeated",
+    "complete": "records, rows or amounts got lost on the way",
+    "own_rows": "rows fail an expectation of the tenant's own",
+}
+
 
 def reason_in_words(reason: str | None) -> str | None:
     """A reason's code in a few words; the code itself where there are none."""
@@ -40,3 +52,14 @@ def reason_in_words(reason: str | None) -> str | None:
 def plural(count: int, noun: str) -> str:
     """Return "1 row", "2 rows"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def check_in_words(check: Mapping[str, Any]) -> str:
+    """Why a check of a unit did not pass: what it means, whose it is, what was counted; names and counts only."""
+    if check["outcome"] == "could_not_run":
+        start = "it could not run, which says nothing about the data"
+    else:
+        start = check.get("reason") or CHECKS.get(check["check"], "it does not hold")
+    subject = f" [{check['subject']}]" if check.get("subject") else ""
+    counted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in check.get("counts", {}).items() if n)
+    return f"{start}{subject}" + (f": {counted}" if counted else "")

@@ -7,7 +7,7 @@ from datetime import date
 
 from actuals_pipelines.domain.package import Member
 from actuals_pipelines.reconcile.close import Pins, close
-from actuals_pipelines.report.explain import Explanation, as_document, explain
+from actuals_pipelines.report.explain import Explanation, as_document, explain, not_processed
 from actuals_pipelines.report.wanted import Wanted
 from actuals_pipelines_tests.reconcile.ledgers import key, ledger
 from actuals_pipelines_tests.report.states import DAY, ORDERS, PAYOUTS, closed, facts
@@ -167,8 +167,16 @@ def test_a_row_that_no_member_takes_says_what_they_take() -> None:
     assert found.sentences[1] == "The members take: psp: kind = 'fee'; psp: kind = 'payout'."
 
 
-def test_as_plain_data_amounts_carry_their_currency() -> None:
+def test_as_plain_data_amounts_are_minor_units_beside_their_currency() -> None:
     """For --json."""
-    document = as_document(told("side  id  amount\nSOLL  order-1  500 JPY", "order-1"))
+    [row] = as_document(told("side  id  amount\nSOLL  order-1  5.00 EUR", "order-1"))["rows"]
 
-    assert document["rows"][0]["amount"] == "500 JPY"
+    assert (row["amount"], row["currency"]) == (500, "EUR")
+
+
+def test_a_row_that_no_close_has_seen_says_so() -> None:
+    """It was published after the last one."""
+    found = not_processed(ledger("side  id  amount\nSOLL  order-1  5.00 EUR"), "orders_vs_psp")
+
+    assert (found.status, found.row_count, found.rows.num_rows) == ("not_processed", 1, 1)
+    assert found.sentences[0].startswith("Not processed in orders_vs_psp: published, and in no close yet.")

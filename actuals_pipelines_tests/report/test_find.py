@@ -8,9 +8,9 @@ import pytest
 from actuals_pipelines.domain.package import MatchingPackage, Member
 from actuals_pipelines.reconcile.close import Pins, close
 from actuals_pipelines.report import find as room
-from actuals_pipelines.report.find import Found, find
+from actuals_pipelines.report.find import Found, carrying, find
 from actuals_pipelines.report.wanted import Wanted
-from actuals_pipelines_tests.reconcile.ledgers import BY_PAYOUT, ledger
+from actuals_pipelines_tests.reconcile.ledgers import BY_PAYOUT, key, ledger
 from actuals_pipelines_tests.report.states import DAY, PAYOUTS
 
 SHOP = """
@@ -97,3 +97,13 @@ def test_nothing_is_found_where_nothing_is() -> None:
     """No packages, no rows."""
     assert find({}, Wanted("order-1")).rows.num_rows == 0
     assert chain("nobody").rows.num_rows == 0
+
+
+def test_live_rows_that_carry_an_id_are_picked_from_a_stream() -> None:
+    """By id, by row and by key; a group id names no live row."""
+    rows = ledger(PSP)
+
+    assert carrying(rows.to_reader(), Wanted("order-1"))["row_id"].to_pylist() == ["pay1"]
+    assert carrying(rows.to_reader(), Wanted("pay2"))["row_id"].to_pylist() == ["pay2"]
+    assert carrying(rows.to_reader(), Wanted("tx 1", keys={"key_payout": key("payout", "tx1")})).num_rows == 3
+    assert carrying(rows.to_reader(), Wanted(f"p/{key('a', 'b').hex}/EUR")).num_rows == 0

@@ -1,0 +1,133 @@
+"""`actuals day`: what a source delivered for a day, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.page import Page, size
+from actuals_pipelines.domain.unit import GenerationState
+from actuals_pipelines.landing import unit_name
+from actuals_pipelines.operations.loaded import load_tenant
+from actuals_pipelines.operations.servers import running_postgres
+from actuals_pipelines.operations.units import is_unreadable, rejects_of, source_of
+from actuals_pipelines.report.words import check_in_words, plural
+from actuals_pipelines.settings import Home
+from actuals_pipelines.store import catalogue
+from actuals_pipelines.store.generations import Generation
+
+REJECTS_SHOWN = 50
+
+
+@click.command()
+@click.argument("tenant")
+@click.argument("source")
+@click.argument("day_", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--rejects", "wants_rejects", is_flag=True, help="List rejected records: line, field and reason.")
+@home_option
+@json_option
+def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: Home, as_json: bool) -> None:
+    """Show the units of TENANT's SOURCE on DATE: verdicts, failed checks, what is live, and which closes took it in.
+
+    Exit 0: nothing is held; 1: a unit is held; 2: refused or failed.
+    """
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("day") as environment:
+            source_of(environment, source)
+            units = catalogue.day(environment, source, day_.date())
+            documents = []
+            for history in units:
+                document = _document(history, unit_name(environment, history.unit))
+                if wants_rejects:
+                    found = rejects_of(environment, history)
+                    document["rejects"] = found.to_pylist() if found is not None else []
+                documents.append(document)
+    if as_json:
+        print_json({"tenant": tenant, "source": source, "day": day_.date(), "units": documents})
+    else:
+        _show(Page(), documents, f"{tenant} {source} {day_.date()}", tenant)
+    held = GenerationState.HELD.value
+    sys.exit(1 if any(one["state"] == held for unit in documents for one in unit["generations"]) else 0)
+
+
+def _document(history: catalogue.UnitHistory, name: str | None) -> dict[str, Any]:
+    unit = history.unit
+    return {
+        "unit": unit.id,
+        "name": name,
+        "landed_at": unit.landed_at,
+        "size_bytes": unit.size_bytes,
+        "raw": unit.raw_state,
+        "repeat_of": unit.repeat_of,
+        "generations": [_generation(one) for one in history.generations],
+        "publications": [
+            {"publication": p.id, "published_at": p.published_at, "counts": dict(p.counts)}
+            for p in history.publications
+        ],
+        "closes": [{"package": package, "day": of, "version": version} for package, of, version in history.closes],
+    }
+
+
+def _generation(one: Generation) -> dict[str, Any]:
+    return {
+        "generation": one.id,
+        "state": one.state.value,
+        "verdict": one.verdict.value if one.verdict else None,
+        "is_readable": not is_unreadable(one),
+        "counts": dict(one.counts),
+        "checks": [dict(check) for check in one.checks],
+    }
+
+
+def _show(screen: Page, units: list[dict[str, Any]], name: str, tenant: str) -> None:
+    screen.title(f"{name}: {plural(len(units), 'unit')}")
+    if not units:
+        screen.line("  Nothing was delivered for this day, or it has not been taken in yet.")
+    for unit in units:
+        screen.heading(f"Unit {unit['unit']}" + (f"  {unit['name']}" if unit["name"] else ""))
+        raw = "" if unit["raw"] == "kept" else ", raw destroyed"
+        screen.line(f"  landed {unit['landed_at']:%Y-%m-%d %H:%M} UTC, {size(unit['size_bytes'])}{raw}")
+        if unit["repeat_of"]:
+            screen.line(f"  the same content as unit {unit['repeat_of']}: recorded, not processed")
+        elif not unit["generations"]:
+            screen.line(f"  not looked at yet: `actuals run {tenant}` takes it in")
+        for one in unit["generations"]:
+            _show_generation(screen, one, str(unit["unit"]), tenant)
+        for published in unit["publications"]:
+            at = f"{published['published_at']:%Y-%m-%d %H:%M} UTC"
+            screen.line(f"  published {at}: {_counts(published['counts'])}")
+        for close in unit["closes"]:
+            screen.line(f"  in the close of {close['day']} of {close['package']}, version {close['version']}")
+        _show_rejects(screen, unit.get("rejects", []))
+
+
+def _show_generation(screen: Page, one: dict[str, Any], unit: str, tenant: str) -> None:
+    colour = {"held": "red", "published": "green", "superseded": None}.get(one["state"])
+    verdict = f", verdict {one['verdict']}" if one["verdict"] not in (None, one["state"]) else ""
+    screen.line(f"  {one['state']}{verdict}: {_counts(one['counts'])}", colour)
+    for check in one["checks"]:
+        if check["outcome"] != "passed":
+            words = f"{check['check']} {check['outcome'].replace('_', ' ')} ({check.get('severity', '')})"
+            screen.line(f"    {words}: {check_in_words(check)}", "red" if one["state"] == "held" else "yellow")
+            if check["check"] == "rejects":
+                screen.line("      --rejects lists them")
+    if one["state"] == "held" and one["is_readable"]:
+        screen.line(f"    let it through: actuals source release {tenant} {unit} --reason TEXT")
+
+
+def _show_rejects(screen: Page, rejects: list[dict[str, Any]]) -> None:
+    if not rejects:
+        return
+    shown = [(reject["line"], reject["field"], reject["reason"]) for reject in rejects[:REJECTS_SHOWN]]
+    screen.table(("line", "field", "reason"), shown)
+    if len(rejects) > REJECTS_SHOWN:
+        screen.line(f"  ... and {len(rejects) - REJECTS_SHOWN} more: --json has all")
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n) or "nothing in it"

@@ -1,0 +1,132 @@
+"""`actuals source`: list a tenant's sources, hand a file over, let a held unit through."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import click
+
+from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.page import Page, size
+from actuals_pipelines.cli.progress import Progress
+from actuals_pipelines.operations.loaded import load_tenant
+from actuals_pipelines.operations.servers import running_postgres
+from actuals_pipelines.operations.units import release, source_of, source_states, upload, upload_day
+from actuals_pipelines.settings import Home
+
+
+@click.group()
+def source() -> None:
+    """A tenant's sources: the systems that deliver its transactions."""
+
+
+@source.command("list")
+@click.argument("tenant")
+@home_option
+@json_option
+def list_(*, tenant: str, home: Home, as_json: bool) -> None:
+    """List TENANT's sources and how far each is."""
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("source list") as environment:
+            states = source_states(environment, now=datetime.now(UTC))
+    documents = [
+        {
+            "name": one.source.name,
+            "kind": one.source.kind.value,
+            "format": one.source.format,
+            "publishes": one.source.publishes.value,
+            "live_rows": one.live_rows,
+            "last_published": one.last_published,
+            "days_waiting": list(one.days_waiting),
+            "units_held": one.units_held,
+        }
+        for one in states
+    ]
+    if as_json:
+        print_json({"tenant": tenant, "sources": documents})
+        return
+    rows = [(*each.values(),) for each in documents]
+    header = ("source", "kind", "format", "publishes", "live rows", "last published", "days waiting", "units held")
+    Page().table(header, [(*row[:6], len(cast("list[object]", row[6])), row[7]) for row in rows])
+
+
+@source.command("upload")
+@click.argument("tenant")
+@click.argument("name", metavar="SOURCE")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="The day it belongs to [default: the day in the file's name, else today in the tenant's time zone].",
+)
+@home_option
+@json_option
+def upload_(*, tenant: str, name: str, file: Path, day: datetime | None, home: Home, as_json: bool) -> None:
+    """Hand FILE over to TENANT's SOURCE; it is sealed as it is read. The next run takes it in."""
+    progress = Progress(silent=as_json)
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("source upload") as environment:
+            chosen = source_of(environment, name)
+            of = day.date() if day else upload_day(environment, file.name, now=datetime.now(UTC))
+            with file.open("rb") as stream:
+                told = cast("BinaryIO", _Told(stream, file, progress))
+                unit = upload(environment, chosen, told, name=file.name, day=of)
+    progress.done()
+    if as_json:
+        print_json(
+            {
+                "tenant": tenant,
+                "source": name,
+                "unit": unit.id,
+                "day": unit.partition,
+                "size_bytes": unit.size_bytes,
+                "repeat_of": unit.repeat_of,
+            }
+        )
+        return
+    click.echo(f"Landed: unit {unit.id}, {size(unit.size_bytes)}, for {unit.partition}.")
+    if unit.repeat_of:
+        click.echo(f"The same content as unit {unit.repeat_of}: it is recorded and will not be processed again.")
+        return
+    click.echo(f"Next: actuals run {tenant} --from {unit.partition}")
+
+
+@source.command("release")
+@click.argument("tenant")
+@click.argument("unit")
+@click.option("--reason", required=True, help="Why it may be let through; kept sealed in the audit.")
+@home_option
+@json_option
+def release_(*, tenant: str, unit: str, reason: str, home: Home, as_json: bool) -> None:
+    """Let a held UNIT of TENANT through; the next run publishes it."""
+    if not reason.strip():
+        raise click.UsageError("--reason must say why: an auditor will read it.")
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("source release") as environment:
+            # The actor is an opaque id; who has it is the machine's knowledge.
+            after = release(environment, unit, reason=reason, actor=f"uid:{os.getuid()}")
+    if as_json:
+        print_json({"tenant": tenant, "unit": unit, "state": after.state.value, "verdict": "released"})
+    else:
+        click.echo(f"Released: unit {unit}. The next run publishes it: actuals run {tenant}")
+
+
+class _Told:
+    """A file that tells how far it has been read."""
+
+    def __init__(self, stream: BinaryIO, file: Path, progress: Progress) -> None:
+        self._stream, self._progress, self._name = stream, progress, file.name
+        self._whole, self._read = file.stat().st_size, 0
+
+    def read(self, count: int = -1) -> bytes:
+        chunk = self._stream.read(count)
+        self._read += len(chunk)
+        self._progress.tell(f"sealing {self._name}: {size(self._read)} of {size(self._whole)}")
+        return chunk
