@@ -98,7 +98,7 @@ def test_live_rows_and_closes_follow_the_model(
     number = iter(range(10_000))
 
     @settings(
-        max_examples=15,
+        max_examples=8,
         deadline=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
