@@ -52,7 +52,9 @@ def solve(
     clock = Clock(as_of, coverage, holidays)
     with engine(threads) as con:
         con.register("given", rows)
-        solve_relation(con, package, "given", list(rows.schema.names), version=version, max_rows_per_key=max_rows_per_key)
+        solve_relation(
+            con, package, "given", list(rows.schema.names), version=version, max_rows_per_key=max_rows_per_key
+        )
         collect_open_rows(con, "given", "left_open")
         judge_open_groups(con, package, clock)
         columns = ", ".join(_judged(name) for name in SOLVED.names)
