@@ -43,10 +43,11 @@ class Page:
         """Columns under their names; counts and amounts line up at their right."""
         cells = [["" if cell is None else plain(str(cell)) for cell in row] for row in rows]
         right = [_is_number([row[place] for row in cells]) for place in range(len(header))]
-        if self._console is not None:
+        widths = [max(len(row[place]) for row in [list(header), *cells]) for place in range(len(header))]
+        # Made to fit a narrow terminal, an amount would be cut or broken in two, and misread.
+        if self._console is not None and sum(widths) + 2 * len(widths) <= self._console.width:
             self._rich(header, cells, right)
             return
-        widths = [max(len(row[place]) for row in [list(header), *cells]) for place in range(len(header))]
         for row in [list(header), *cells]:
             aligned = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
             click.echo(f"  {'  '.join(aligned)}".rstrip())
@@ -57,7 +58,7 @@ class Page:
 
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name, is_right in zip(header, right, strict=True):
-            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+            table.add_column(name, justify="right" if is_right else "left", no_wrap=True)
         for row in cells:
             table.add_row(*(escape(cell) for cell in row))
         self._console.print(table)

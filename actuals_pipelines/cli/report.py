@@ -148,11 +148,11 @@ def _show_bridge(screen: Page, bridge: CurrencyBridge) -> None:
 def _show_items(screen: Page, items: pa.Table) -> None:
     screen.heading(f"Open items: {items.num_rows}")
     screen.table(
-        ("age", "booked", "id", "why", "category", "SOLL", "IST", "difference", "group"),
+        ("age", "booked", "id", "why", "category", "SOLL", "IST", "difference"),
         [
             (i["age_days"], i["first_booked_on"], i["ids"], i["reason_in_words"], i["category"],
              money(i["soll_amount"], i["currency"]), money(i["ist_amount"], i["currency"]),
-             money(i["difference"], i["currency"]), i["group_id"])
+             money(i["difference"], i["currency"]))
             for i in items.slice(0, SHOWN).to_pylist()
         ],
     )  # fmt: skip

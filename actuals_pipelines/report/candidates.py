@@ -43,7 +43,8 @@ def candidates_of(con: duckdb.DuckDBPyConnection, where: str, values: list[objec
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE mine_ids AS SELECT DISTINCT transaction_id AS id FROM mine
         WHERE transaction_id IS NOT NULL ORDER BY id LIMIT {_IDS_COMPARED}""")
-    # A distance is worth computing only between ids of about the same length.
+    # A distance is worth computing only between ids of about the same length; and alone it says nothing, because
+    # running numbers all lie close together.
     return shaped(
         con.sql(
             f"""
@@ -62,7 +63,7 @@ def candidates_of(con: duckdb.DuckDBPyConnection, where: str, values: list[objec
             near AS (
                 SELECT *, coalesce(letters = 0, FALSE) AS same_id,
                        coalesce(letters BETWEEN 1 AND {_NEAR_LETTERS}, FALSE) AS near_id FROM others
-                WHERE closes_it OR letters <= {_NEAR_LETTERS})
+                WHERE closes_it OR letters = 0 OR (letters <= {_NEAR_LETTERS} AND same_size))
             SELECT side, source, row_id, transaction_id, booked_on, amount_minor_units, currency,
                    array_to_string(list_filter([
                        CASE WHEN same_id THEN 'id' END, CASE WHEN same_currency THEN 'currency' END,

@@ -295,7 +295,7 @@ def _reason_sentence(group: _Group, facts: CloseFacts) -> str:
 
 
 def _missing(group: _Group, facts: CloseFacts, side: Side) -> str:
-    start = f"No row on {SIDES[str(side)]} ({_sources_of(facts, side)}) has this id in {group.id.currency}"
+    start = f"No row of {_sources_of(facts, side)} on {SIDES[str(side)]} has this id in {group.id.currency}"
     due, last = facts.package.due.get(side), _last_day(group, facts, side)
     if due is None or last is None:
         return f"{start}; the package gives it no time to arrive (`due`)." if due is None else f"{start}."
@@ -305,7 +305,8 @@ def _missing(group: _Group, facts: CloseFacts, side: Side) -> str:
 
 def _not_due(group: _Group, facts: CloseFacts) -> str:
     side = _other(group)
-    return f"No row on {SIDES[str(side)]} has this id yet; it is in time until {_last_day(group, facts, side)}."
+    start = f"No row of {_sources_of(facts, side)} on {SIDES[str(side)]} has this id yet"
+    return f"{start}; it is in time until {_last_day(group, facts, side)}."
 
 
 def _source_late(group: _Group, facts: CloseFacts) -> str:
@@ -335,7 +336,7 @@ def _last_day(group: _Group, facts: CloseFacts, side: Side) -> date | None:
 
 def _sources_of(facts: CloseFacts, side: Side) -> str:
     members = facts.package.soll if side is Side.SOLL else facts.package.ist
-    return ", ".join(dict.fromkeys(member.source for member in members))
+    return " or ".join(dict.fromkeys(member.source for member in members))
 
 
 def as_document(explanation: Explanation) -> dict[str, Any]:

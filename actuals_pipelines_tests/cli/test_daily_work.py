@@ -85,7 +85,7 @@ def test_explain_tells_a_match_and_what_is_missing(shell: Shell) -> None:
 
     assert matched.returncode == 0, matched.stderr
     assert "pass 'order number' joined its rows, because they carry the same order id." in matched.stdout
-    assert "No row on IST (what is) (psp) has this id in EUR" in missing.stdout
+    assert "No row of psp on IST (what is) has this id in EUR" in missing.stdout
     assert "due 1 business day after booking were over on 2026-01-06" in missing.stdout
     assert re.search(
         r"order-4\s+2026-01-05\s+20\.00 EUR\s+currency, amount\s+id differs in 1 character", missing.stdout
@@ -227,6 +227,19 @@ def test_every_command_is_listed_and_help_says_what_the_sides_are(shell: Shell) 
         assert re.search(rf"^\s+{command}\s", words, re.MULTILINE)
     for command in ("report", "explain", "find"):
         assert "SOLL (what should be)" in " ".join(shell.run(command, "--help").stdout.split())
+
+
+def test_what_was_published_after_the_close_is_counted_as_not_processed(shell: Shell) -> None:
+    (shell.folder / "psp-2026-02-04.csv").write_text("reference,gross,currency,day\norder-77,1.00,EUR,2026-02-04\n")
+    shell.json("source", "upload", "acme", "psp", "psp-2026-02-04.csv")
+    take_in_and_close(shell.folder, DAY.replace(day=4), ("psp",), closes=False)
+
+    [package] = document(shell, "report", "acme", "orders_vs_psp", code=1)["packages"]
+    [found] = document(shell, "explain", "acme", "order-77", "--package", "orders_vs_psp", code=0)["explanations"]
+
+    psp = next(line for line in package["sources"] if line["source"] == "psp")
+    assert (psp["rows"], psp["not_processed_rows"]) == (4, 1)
+    assert found["status"] == "not_processed"
 
 
 def _files_with(folder: Path, text: bytes) -> list[Path]:

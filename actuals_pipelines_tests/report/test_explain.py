@@ -70,7 +70,7 @@ def test_a_missing_payment_names_the_side_the_source_and_the_day_it_was_due() ->
 
     assert found.reason == "missing_ist"
     assert found.sentences[-1] == (
-        "No row on IST (what is) (psp) has this id in EUR; due 3 business days after booking were over on 2026-02-04."
+        "No row of psp on IST (what is) has this id in EUR; due 3 business days after booking were over on 2026-02-04."
     )
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_due_says_until_when() -> None:
     """Booked on Monday 2026-02-09."""
     found = told("side  id  booked  amount\nSOLL  order-1  2026-02-09  60.00 EUR", "order-1")
 
-    assert found.sentences[-1] == "No row on IST (what is) has this id yet; it is in time until 2026-02-12."
+    assert found.sentences[-1] == "No row of psp on IST (what is) has this id yet; it is in time until 2026-02-12."
 
 
 def test_a_late_source_is_named_with_what_it_has_delivered() -> None:
@@ -106,7 +106,7 @@ def test_an_explained_group_names_category_and_rule() -> None:
 
 
 def test_a_typo_in_the_id_is_the_first_candidate_with_what_failed() -> None:
-    """Another order of that amount comes after it; what is matched is no candidate."""
+    """Then other ids of that amount; the next number with another amount is no candidate, nor is what matched."""
     found = told(
         """
         row    side  id          booked      amount
@@ -114,6 +114,7 @@ def test_a_typo_in_the_id_is_the_first_candidate_with_what_failed() -> None:
         typo   IST   order-1011  2026-01-30  60.00 EUR
         other  IST   other-77    2026-01-30  60.00 EUR
         usd    IST   order-1001  2026-01-30  65.00 USD
+        next   IST   order-1002  2026-01-30  61.00 EUR
         good   IST   order-9     2026-01-30  60.00 EUR
         good9  SOLL  order-9     2026-01-30  60.00 EUR
         """,
