@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from actuals_pipelines.gateway.guard import App
 
 STATEMENT_TIMEOUT_MS = 15_000
+LOCATIONS_TIMEOUT_SECONDS = 120
 
 
 @contextmanager
@@ -31,4 +33,20 @@ def dagster_app(workspace: Path, *, read_only: bool = False) -> Iterator[App]:
             read_only=read_only,
             workspace_load_target=WorkspaceFileTarget([str(workspace)]),
         ) as context:
+            _wait_for_locations(context)
             yield cast(App, create_app_from_workspace_process_context(context))
+
+
+def _wait_for_locations(context: WorkspaceProcessContext) -> None:
+    """Wait until every code server answers: one that was not up yet is not asked again by itself.
+
+    A location whose code is broken stays broken; after the time-out the UI is served all the same, and shows why.
+    """
+    deadline = time.monotonic() + LOCATIONS_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        failing = [name for name in context.code_location_names if context.has_code_location_error(name)]
+        if not failing:
+            return
+        time.sleep(0.5)
+        for name in failing:
+            context.refresh_code_location(name)

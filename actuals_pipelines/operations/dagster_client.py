@@ -39,6 +39,11 @@ query Assets {
   assetNodes { assetKey { path } jobNames }
 }
 """
+_LOCATIONS = """
+query Locations {
+  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
+}
+"""
 _BACKFILL = """
 mutation Backfill($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -86,13 +91,13 @@ class DagsterClient:
         ca_file: the home's own certificate authority; nothing else is trusted.
     """
 
-    def __init__(self, url: str, cookie: tuple[str, str], ca_file: str) -> None:
+    def __init__(self, url: str, cookie: tuple[str, str], ca_file: str, timeout_seconds: float = 60) -> None:
         self._http = httpx.Client(
             base_url=url,
             cookies={cookie[0]: cookie[1]},
             headers={"origin": url},
             verify=ssl.create_default_context(cafile=ca_file),
-            timeout=60,
+            timeout=timeout_seconds,
             trust_env=False,
         )
 
@@ -106,6 +111,12 @@ class DagsterClient:
             raise DagsterRefused("answer a question", "a GraphQL error")
         data: dict[str, Any] = document["data"]
         return data
+
+    def is_loaded(self) -> bool:
+        """Whether every code location is loaded without an error."""
+        entries = self.ask(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
+        kinds = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
+        return bool(kinds) and all(kind == "RepositoryLocation" for kind in kinds)
 
     def assets(self) -> dict[tuple[str, ...], tuple[str, ...]]:
         """Every asset this home's web server lists, with the names of its jobs."""
@@ -156,11 +167,14 @@ class DagsterClient:
     def wait(
         self, run_id: str, timeout_seconds: float, tell: Callable[[RunProgress], None], every_seconds: float = 0.5
     ) -> RunProgress:
-        """Wait until the run is finished, telling its progress each time it is looked at."""
+        """Wait until the run is finished, telling its progress each time it changes."""
         deadline = time.monotonic() + timeout_seconds
+        told: RunProgress | None = None
         while True:
             progress = self.progress(run_id)
-            tell(progress)
+            if progress != told:
+                tell(progress)
+                told = progress
             if progress.is_finished:
                 return progress
             if time.monotonic() > deadline:

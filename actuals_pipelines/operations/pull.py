@@ -7,37 +7,20 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from actuals_pipelines.database import tables, units
+from actuals_pipelines.database import units
 from actuals_pipelines.domain.source import Source
 from actuals_pipelines.domain.unit import Unit
-from actuals_pipelines.encryption.columns import open_column
-from actuals_pipelines.errors import ConfigurationError
 from actuals_pipelines.landing import land
 from actuals_pipelines.sources.oauth_api import Credentials, DatabaseTokenStore, load_connector, page_container, pull
 from actuals_pipelines.tenants.environment import TenantEnvironment
-
-
-class SecretMissing(ConfigurationError):
-    """A source names a secret that was never set."""
-
-    def __init__(self, tenant: str, name: str) -> None:
-        super().__init__(tenant, name)
-        self.tenant, self.name = tenant, name
-
-    def __str__(self) -> str:
-        return (
-            f"Tenant {self.tenant!r} has no secret {self.name!r}. "
-            f"Set it with `actuals secret set {self.tenant} {self.name}`."
-        )
+from actuals_pipelines.tenants.secrets import get_secret
 
 
 def land_pull(environment: TenantEnvironment, source: Source, day: date, *, now: datetime) -> Unit:
     """Ask the source's API for a day and land its answer as one unit; half a pull leaves nothing.
 
     Raises:
-        SecretMissing. The errors of `sources.oauth_api`: transient ones may be tried again, terminal ones not.
+        SecretMissing: the source names a secret that was never set. The errors of `sources.oauth_api`: transient ones may be tried again, terminal ones not.
     """
     connector = load_connector(source.connector or "")
     connection = dict(source.connection)
@@ -45,7 +28,7 @@ def land_pull(environment: TenantEnvironment, source: Source, day: date, *, now:
         source_id = units.source_id(database, source.name)
     credentials = Credentials(
         client_id=connection.get("client_id", ""),
-        client_secret=_secret(environment, connection.get("client_secret", "")),
+        client_secret=get_secret(environment, connection.get("client_secret", "")).decode(),
     )
     pages = pull(
         connector,
@@ -59,15 +42,6 @@ def land_pull(environment: TenantEnvironment, source: Source, day: date, *, now:
     stream = io.BufferedReader(_Stream(page_container(connector, pages)), buffer_size=1 << 20)
     delivery = f"pull {day.isoformat()} at {now.isoformat(timespec='seconds')}"
     return land(environment, source, stream, door="pull", delivery=delivery, partition=day)
-
-
-def _secret(environment: TenantEnvironment, name: str) -> str:
-    query = sa.select(tables.secret.c.sealed).where(tables.secret.c.name == name)
-    with environment.engine.connect() as connection:
-        sealed = connection.execute(query).scalar()
-    if sealed is None:
-        raise SecretMissing(environment.tenant.name, name)
-    return open_column(environment.keys, "secret", "sealed", name, sealed).decode()
 
 
 class _Stream(io.RawIOBase):

@@ -16,7 +16,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +32,9 @@ from actuals_pipelines.encryption.providers import KeyProvider, platform_key, pr
 from actuals_pipelines.encryption.secrecy import derived_key
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.certificates import Certificates
-from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.operations.platform import Platform
+from actuals_pipelines.operations.dagster_client import DagsterClient, DagsterRefused
+from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.settings import Home, base_environment, key_environment
 
 PREFERRED_PORTS = {"dagster": 8443, "inbox": 8444, "sftp": 2222}
@@ -142,7 +143,9 @@ def announce(home: Home, postgres: ServerAddress) -> Running:
     earlier = running(home)
     if earlier is not None:
         raise HomeIsRunning(str(home.root), earlier.pid)
-    ports = {name: _free_port(preferred) for name, preferred in PREFERRED_PORTS.items()}
+    ports: dict[str, int] = {}
+    for name, preferred in PREFERRED_PORTS.items():
+        ports[name] = _free_port(preferred, set(ports.values()))
     pid, nonce = os.getpid(), secrets.token_hex(16)
     address = (postgres.host, postgres.port)
     started = psutil.Process(pid).create_time()
@@ -298,7 +301,7 @@ def health(home: Home) -> list[Health]:
             Health("postgres", f"postgresql://{address.host}:{address.port}", _answers(database, "select 1")),
             Health("inbox", found.url("inbox"), _is_up(home, f"{found.url('inbox')}/health")),
             Health("sftp", found.url("sftp"), _greets(found.ports["sftp"])),
-            Health("dagster", found.url("dagster"), _is_up(home, f"{found.url('dagster')}/health")),
+            Health("dagster", found.url("dagster"), _has_loaded(home, found)),
             Health("daemon", "", _answers(database, _HEARTBEAT)),
         ]
     finally:
@@ -345,9 +348,11 @@ def _dagster_environment(home: Home, address: ServerAddress, passwords: Mapping[
     }
 
 
-def _free_port(preferred: int) -> int:
+def _free_port(preferred: int, taken: Collection[int]) -> int:
     """`preferred` if it is free on loopback, else the next free one, within a hundred; else any."""
     for port in (*range(preferred, preferred + 100), 0):
+        if port in taken:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -356,6 +361,16 @@ def _free_port(preferred: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("no port on 127.0.0.1 is free")
+
+
+def _has_loaded(home: Home, found: Running) -> bool:
+    """Whether the web server answers and lists the code location as loaded, not merely as there."""
+    token = gateway_token(home, provider_for(home), found.nonce)
+    client = DagsterClient(found.url("dagster"), (COOKIE, token), str(home.tls / "ca.pem"), timeout_seconds=10)
+    try:
+        return client.is_loaded()
+    except (DagsterRefused, httpx.HTTPError, OSError):
+        return False
 
 
 def _is_up(home: Home, url: str) -> bool:

@@ -75,10 +75,10 @@ def _validated(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDef
         check_specs=[dg.AssetCheckSpec(name, asset=key, partitions_def=days) for name in CHECKS],
         description=f"Transactions of {source.name}, normalised by the tenant's mapping and judged unit by unit.",
     )
-    def validated(context: dg.AssetExecutionContext, home: HomeResource) -> Iterable[dg.AssetCheckResult]:
+    def validated(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         results = home.judge(prefix, source, _days(context))
         _describe_days(context, results)
-        yield from _verdicts(context, key, results)
+        return dg.MaterializeResult(check_results=list(_verdicts(context, key, results)))
 
     return validated
 

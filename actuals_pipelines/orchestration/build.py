@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from actuals_pipelines.operations.loaded import LoadedTenant
 from actuals_pipelines.orchestration.alerts import alert_sensors
@@ -22,7 +23,7 @@ def build_definitions(
 ) -> dg.Definitions:
     """Everything this location serves. Without tenants (no home yet) it is empty, and loads all the same."""
     assets: list[dg.AssetsDefinition] = []
-    jobs: list[dg.UnresolvedAssetJobDefinition] = []
+    jobs: list[UnresolvedAssetJobDefinition] = []
     sensors: list[dg.SensorDefinition] = []
     schedules: list[dg.ScheduleDefinition] = []
     by_zone: dict[str, list[LoadedTenant]] = defaultdict(list)

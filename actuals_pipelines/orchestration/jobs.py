@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from actuals_pipelines.operations.loaded import LoadedTenant
 
@@ -20,7 +21,7 @@ def zone_name(time_zone: str) -> str:
 
 def take_in_job(
     time_zone: str, tenants: Sequence[LoadedTenant], days: dg.DailyPartitionsDefinition
-) -> dg.UnresolvedAssetJobDefinition:
+) -> UnresolvedAssetJobDefinition:
     """raw, validated and stored of every tenant in this time zone; a run selects what waits."""
     steps = ("raw", "validated", "stored")
     keys = [
@@ -40,7 +41,7 @@ def take_in_job(
 
 def reconcile_job(
     time_zone: str, tenants: Sequence[LoadedTenant], days: dg.DailyPartitionsDefinition
-) -> dg.UnresolvedAssetJobDefinition | None:
+) -> UnresolvedAssetJobDefinition | None:
     """The reconciliation of every package in this time zone; None where no tenant has a package."""
     keys = [
         dg.AssetKey([loaded.asset_prefix, package.name, "reconciliation"])

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from actuals_pipelines.domain.source import SourceKind
@@ -16,7 +17,7 @@ REPULL_AT = "0 4 * * *"
 
 
 def nightly_close(
-    job: dg.UnresolvedAssetJobDefinition, loaded: LoadedTenant, time_zone: str, start: date
+    job: UnresolvedAssetJobDefinition, loaded: LoadedTenant, time_zone: str, start: date
 ) -> dg.ScheduleDefinition | None:
     """Close yesterday for every package of one tenant, also where nothing came in: items age and fall due."""
     prefix = loaded.asset_prefix
@@ -48,7 +49,7 @@ def nightly_close(
 
 
 def repull(
-    job: dg.UnresolvedAssetJobDefinition, tenants: Sequence[LoadedTenant], time_zone: str, start: date, name: str
+    job: UnresolvedAssetJobDefinition, tenants: Sequence[LoadedTenant], time_zone: str, start: date, name: str
 ) -> dg.ScheduleDefinition | None:
     """Pull the last days of every API source again: what was booked late replaces the day as it was."""
     pulled = [

@@ -14,6 +14,7 @@ from datetime import date
 from itertools import takewhile
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from actuals_pipelines.errors import ActualsError
@@ -48,7 +49,7 @@ class Wanted:
 
 
 def arrivals_sensor(
-    job: dg.UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
+    job: UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
 ) -> dg.SensorDefinition:
     """Ask for one run that takes in all that has landed and is not published yet."""
     prefixes = {loaded.asset_prefix for loaded in tenants}
@@ -82,7 +83,7 @@ def arrivals_sensor(
 
 
 def published_sensor(
-    job: dg.UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
+    job: UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
 ) -> dg.SensorDefinition:
     """Ask for one run that reconciles what was published and is in no close yet."""
     prefixes = {loaded.asset_prefix for loaded in tenants}

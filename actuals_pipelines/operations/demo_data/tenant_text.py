@@ -37,6 +37,7 @@ _SETTLEMENT_PACKAGE = """\
   soll: [{source: psp, take: "kind in ('payment', 'refund', 'chargeback', 'fee')"}]
   ist: [{source: settlement, take: "kind in ('payment', 'refund', 'chargeback', 'fee')"}]
   tolerance: [0 EUR, 0 USD, 0 JPY, 0 KWD]
+  missing: hold
   passes:
   - {name: PSP reference, by: psp_ref}
 """
@@ -49,6 +50,7 @@ def demo_tenant_yaml(
     start: date,
     client_id: str = "demo",
     client_secret: str = "psp_client_secret",  # noqa: S107 - the name of a secret, not one
+    ca_file: str | None = None,
     sftp_public_key: str | None = None,
     has_settlement: bool = True,
 ) -> str:
@@ -59,6 +61,7 @@ def demo_tenant_yaml(
         emulator_url: where the PSP emulator listens, "https://127.0.0.1:8447".
         start: nothing before this day counts: the first day of the data.
         client_id, client_secret: of the OAuth client; the second is the secret's *name* (`actuals secret set`).
+        ca_file: the authority that the emulator's certificate is from; None trusts the public ones.
         sftp_public_key: OpenSSH form; None leaves the sFTP account out.
         has_settlement: False leaves out the settlement reports and their package, for the largest sizes.
     """
@@ -70,6 +73,7 @@ def demo_tenant_yaml(
         emulator_url=emulator_url,
         client_id=client_id,
         client_secret=client_secret,
+        ca_file=f"    ca_file: {ca_file}\n" if ca_file else "",
         sftp=account,
         settlement_source=_SETTLEMENT_SOURCE if has_settlement else "",
         settlement_package=Template(_SETTLEMENT_PACKAGE).substitute(start=start) if has_settlement else "",
