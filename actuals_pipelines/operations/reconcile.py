@@ -60,6 +60,8 @@ def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: da
         opening = closes.last_close(environment, package.name, before=day)
         taken = closes.taken_in(environment, package.name, before=day)
         changed = live.changes(environment, _sources(package), until=day, taken=taken)
+        if opening is None and not changed.publications:
+            return DayResult(day, "nothing", {})  # there is nothing to close yet
         pins = _pins(environment, package, day, opening, changed)
         standing = last if last is not None and last.day == day else None
         if standing is not None and standing.pins == _document(pins):

@@ -32,8 +32,8 @@ from actuals_pipelines.encryption.providers import KeyProvider, platform_key, pr
 from actuals_pipelines.encryption.secrecy import derived_key
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.certificates import Certificates
-from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.dagster_client import DagsterClient, DagsterRefused
+from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.settings import Home, base_environment, key_environment
 

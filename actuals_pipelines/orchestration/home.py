@@ -6,10 +6,10 @@ run's own process), never between: Dagster's assets and our tenants are then of 
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import PrivateAttr
 
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.domain.source import Source
@@ -20,20 +20,15 @@ from actuals_pipelines.operations.take_in import land, publish, sources_waiting,
 
 
 class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The operations of this location's tenants. Opens a tenant's database and keys on first use, once a process."""
-
-    _tenants: dict[str, LoadedTenant] = PrivateAttr(default_factory=dict)
+    """The operations of this location's tenants."""
 
     def tenants(self) -> list[LoadedTenant]:
         """Every tenant this location serves."""
-        if not self._tenants:
-            self._tenants.update({loaded.asset_prefix: loaded for loaded in load_tenants()})
-        return list(self._tenants.values())
+        return list(_tenants_of_this_process().values())
 
     def tenant(self, asset_prefix: str) -> LoadedTenant:
         """The tenant whose assets carry this prefix; KeyError if this location does not serve it."""
-        self.tenants()
-        return self._tenants[asset_prefix]
+        return _tenants_of_this_process()[asset_prefix]
 
     def land(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
         """Bring in what the source delivered for these days, byte for byte and sealed."""
@@ -61,6 +56,12 @@ class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             today = _now().astimezone(ZoneInfo(loaded.tenant.time_zone)).date()
             sources = sources_waiting(environment, now=_now())
             return Waiting(sources=sources, packages=packages_waiting(environment, today=today))
+
+
+@cache
+def _tenants_of_this_process() -> dict[str, LoadedTenant]:
+    """Loaded once: Dagster makes a resource anew at every tick, and each would open connections of its own."""
+    return {loaded.asset_prefix: loaded for loaded in load_tenants()}
 
 
 def _now() -> datetime:

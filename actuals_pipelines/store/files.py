@@ -189,7 +189,9 @@ def dataset(
         tagged = None if number is None else ds.field(SEQUENCE) == pa.scalar(number, pa.int64())
         fragment = format_.make_fragment(str(_place(env, file)), _LOCAL, partition_expression=tagged)
         parts.append(ds.FileSystemDataset([fragment], shown, format_, _LOCAL))
-    return ds.UnionDataset(shown, parts) if parts else ds.dataset(shown.empty_table())
+    return (
+        ds.UnionDataset(shown, parts) if parts else ds.dataset(pa.Table.from_batches([], shown))
+    )  # `empty_table` knows no list of UUIDs
 
 
 def unified_schema(env: TenantEnvironment, files: Sequence[DataFile]) -> pa.Schema:

@@ -129,7 +129,9 @@ def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, take
         between = _foreign(whole, new, taken)
         keys = [open_log(env, connection, part, schema=ROW_KEYS) for part in (new, between, before)]
         # Earlier files are opened whole only where a row's history may be needed.
-        rows = open_log(env, connection, [*new, *(before if between else [])], schema=None if new else TRANSACTIONS)
+        # Where nothing is new, the last publication says which columns the rows would have.
+        shown = [*new, *(before if between else [])] or whole[-1:]
+        rows = open_log(env, connection, shown, schema=None if shown else TRANSACTIONS)
         wide = _without_sequence(rows.added.schema)
         whole_rows = [open_log(env, connection, part, schema=wide) for part in (new, before if between else [])]
     work = engine.connect()
