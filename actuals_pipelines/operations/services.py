@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import secrets
-import shutil
 import socket
 import ssl
 import subprocess
@@ -41,6 +40,19 @@ PREFERRED_PORTS = {"dagster": 8443, "inbox": 8444, "sftp": 2222}
 COOKIE = "__Host-actuals"
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+# Not in the repository's dagster.yaml: Dagster refuses a file whose variables are not set, also to validate code.
+_STORAGE = """
+storage:
+  postgres:
+    postgres_db:
+      hostname: {env: ACTUALS_DAGSTER_PG_HOST}
+      port: {env: ACTUALS_DAGSTER_PG_PORT}
+      username: {env: ACTUALS_DAGSTER_PG_USER}
+      password: {env: ACTUALS_DAGSTER_PG_PASSWORD}
+      db_name: dagster
+      # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, on which Dagster's NOTIFY fails.
+      scheme: postgresql+psycopg2
+"""
 
 
 class HomeIsNotRunning(ActualsError):
@@ -180,7 +192,7 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
     """
     home = platform.home
     home.dagster.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copyfile(_PACKAGE_ROOT / "dagster.yaml", home.dagster / "dagster.yaml")
+    (home.dagster / "dagster.yaml").write_text((_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE)
     workspace = home.dagster / "workspace.yaml"
     workspace.write_text(
         f"load_from:\n  - grpc_server: {{socket: {json.dumps(str(sockets / 'location'))}, location_name: actuals}}\n"
