@@ -24,6 +24,10 @@ check: install  ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+.PHONY: demo
+demo: install  ## the main job: two tenants, known defects, in a home of its own (.actuals-demo)
+	$(BIN)/actuals demo
+
 # command:package, for tests against real clients. As root on Debian what is missing is installed; else tests say skipped.
 CLIENTS := sftp:openssh-client lftp:lftp
 

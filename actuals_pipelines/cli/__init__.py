@@ -26,6 +26,7 @@ COMMANDS = {
     "error": ("error", "What a library really said when it failed."),
     "up": ("up", "Run the home until Ctrl-C: doors, Dagster, its UI."),
     "status": ("status", "Which services run, where, and whether they do their work."),
+    "demo": ("demo", "Run the main job with two tenants and known defects, in a home of its own."),
     "demo-data": ("demo_data", "Write a shop's order-to-cash with known defects."),
 }
 

@@ -20,7 +20,8 @@ def land_pull(environment: TenantEnvironment, source: Source, day: date, *, now:
     """Ask the source's API for a day and land its answer as one unit; half a pull leaves nothing.
 
     Raises:
-        SecretMissing: the source names a secret that was never set. The errors of `sources.oauth_api`: transient ones may be tried again, terminal ones not.
+        SecretMissing: the source names a secret that was never set.
+        Transient, Terminal (`sources.oauth_api.failures`): may be asked again later, or not.
     """
     connector = load_connector(source.connector or "")
     connection = dict(source.connection)
