@@ -2,7 +2,7 @@
 
 A text is parsed by sqlglot and compiled by the table below, node by node. What the table does not know is refused,
 so nothing that is not written here ever reaches an engine: the table is the injection guard and the documentation.
-The output is DuckDB SQL inside the subset that means the same on other engines (probes/engine/portability.py).
+The output is DuckDB SQL inside the subset that means the same on other engines.
 
 Reading never fails on a value: casts, dates and JSON that cannot be read give NULL, and the caller rejects the record.
 """

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is put together from our own names, quoted columns and checked expressions
-"""Why open groups are open, and which rule explains them. Runs over all open groups at each close (matching.md F4).
+"""Why open groups are open, and which rule explains them. Runs over all open groups at each close (MATCHING.md 3).
 
 Never moves a row between groups and never touches a matched group: it only fills reason, status and category.
 """

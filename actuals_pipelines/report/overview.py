@@ -2,7 +2,7 @@
 """The first page: per package and source what there is, what does not match, and what that adds up to.
 
 The sums themselves are the engine's (`reconcile.figures`); the caller hands them over as plain data. Here they become
-the lines that people read, with the shares by groups beside those by rows. Source: product.md 5.1 and 2.3.
+the lines that people read, with the shares by groups beside those by rows. Source: reconcile/MATCHING.md 3.
 """
 
 from __future__ import annotations

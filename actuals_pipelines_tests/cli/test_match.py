@@ -66,7 +66,7 @@ def as_json(*more: str, **files: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("folder")
 def test_the_worked_example_fills_one_screen_and_ends_with_findings() -> None:
-    """product.md 2.2: impact 20 of A and -10 of B; the bridge leaves nothing."""
+    """reconcile/MATCHING.md 3: impact 20 of A and -10 of B; the bridge leaves nothing."""
     result = run()
 
     assert result.exit_code == 1
@@ -205,7 +205,7 @@ def test_due_is_judged_at_the_day_given(folder: Path) -> None:
 
 
 def test_ids_in_text_and_explanations_work_on_plain_files(folder: Path) -> None:
-    """The package of matching.md 8, cut to two files."""
+    """A shop against its PSP on two files: an id in a text, and a fee that a rule explains."""
     (folder / "package.yaml").write_text(
         """
 name: orders_vs_psp

@@ -190,18 +190,13 @@ def test_memory_does_not_grow_with_the_number_of_entries() -> None:
     assert reading.controls[0].credits == 20_000 * 6000
 
 
-def samples() -> Path:
-    """ACTUALS_SAMPLES, or `shared/samples` beside the repository; never copied, never committed."""
-    named = os.environ.get("ACTUALS_SAMPLES")
-    return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "samples"
-
-
 @pytest.fixture
 def bank_files() -> Path:
-    folder = samples() / "camt053"
-    if not folder.is_dir():
-        pytest.skip("the banks' sample files are not on this machine (ACTUALS_SAMPLES names their folder)")
-    return folder
+    """Banks' own sample files, which are not ours to copy: ACTUALS_SAMPLES names the folder with their `camt053`."""
+    named = os.environ.get("ACTUALS_SAMPLES")
+    if not named:
+        pytest.skip("the banks' sample files are not part of the repository; ACTUALS_SAMPLES names their folder")
+    return Path(named) / "camt053"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from actuals_pipelines_tests.reconcile.ledgers import ORDERS_VS_PSP, ledger
 
 
 def test_the_overview_of_the_worked_example() -> None:
-    """product.md 2.2: impact of A is 20, of B -10; totals 3 and 2, amounts 160 and 140, all unmatched."""
+    """MATCHING.md 3: impact of A is 20, of B -10; totals 3 and 2, amounts 160 and 140, all unmatched."""
     rows = ledger(
         """
         side  id   amount

@@ -1,4 +1,4 @@
-"""The invariants of matching.md 7 over random histories: late, changed and removed rows, keys in texts, currencies.
+"""The invariants of MATCHING.md 7 over random histories: late, changed and removed rows, keys in texts, currencies.
 
 Beside the engine stands a toy of the same definition, written with dictionaries, one row after another.
 """
@@ -207,7 +207,7 @@ def test_the_digest_sees_every_part_of_the_verdict(field: str) -> None:
 
 
 def toy(rows: list[dict[str, Any]], package: MatchingPackage) -> set[tuple[frozenset[int], bool]]:
-    """The keyed passes of matching.md 4, by hand: {(places of the rows together, whether they balance)}."""
+    """The keyed passes of MATCHING.md 4, by hand: {(places of the rows together, whether they balance)}."""
     units = [frozenset([place]) for place in range(len(rows))]
     matched: set[frozenset[int]] = set()
     for each in package.passes:

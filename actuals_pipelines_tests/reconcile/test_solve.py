@@ -36,8 +36,8 @@ def outcome(text: str, package: MatchingPackage = ORDERS_VS_PSP, **options: obje
     return words(by_row(solve(rows, package, **options), rows))  # type: ignore[arg-type]
 
 
-def test_the_worked_example_of_the_reference_product() -> None:
-    """product.md 2.2: 123 is -20, 124 is 10, 125 is missing with 30; both sides of a group carry its difference."""
+def test_the_worked_example_of_the_definition() -> None:
+    """MATCHING.md 3: 123 is -20, 124 is 10, 125 is missing with 30; both sides of a group carry its difference."""
     found = outcome(
         """
         row    side  id   amount
@@ -380,7 +380,7 @@ EXPLAINED = replace(
 
 
 def test_the_first_rule_that_fits_explains_an_open_group() -> None:
-    """The conditions of matching.md 8, on ledgers made for them."""
+    """Conditions that a shop has for its PSP, on ledgers made for them."""
     rows = ledger(
         """
         row         side  id       kind        booked      amount       text

@@ -1,4 +1,4 @@
-"""The first page of a package: product.md 5.1."""
+"""The first page of a package: what there is, what does not match, and what that adds up to."""
 
 from __future__ import annotations
 

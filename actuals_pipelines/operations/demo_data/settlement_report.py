@@ -1,6 +1,6 @@
 """The PSP's settlement detail report: CSV with debit and credit columns, after the report Adyen gives by that name.
 
-Every batch is complete: its rows, the fee and the payout add up to net 0 (formats.md, section 4, Adyen).
+Every batch is complete: its rows, the fee and the payout add up to net 0.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ CREATE MACRO next_business_day(d) AS (d + CASE isodow(d) WHEN 5 THEN 3 WHEN 6 TH
 CREATE MACRO day_of(number) AS (getvariable('first_day') + number::INTEGER)::DATE;
 CREATE MACRO last_day() AS day_of(getvariable('days') - 1);
 -- What a SOLL row without IST is called at the last close, due after two business days: nothing is overdue before the
--- day after its last (matching.md 4).
+-- day after its last (reconcile/MATCHING.md 3).
 CREATE MACRO reasons_missing(d) AS
     [CASE WHEN next_business_day(next_business_day(d)) < last_day() THEN 'missing_ist' ELSE 'not_due' END];
 

@@ -1,6 +1,6 @@
 """Group commit: what arrives while one commit runs goes into the next, so that a disk sync serves many posts.
 
-Measured (`research/security.md` 2.1): 2.3 times the rate of a commit per request at 0.44 of the CPU, and as fast as a
+Measured: 2.3 times the rate of a commit per request at 0.44 of the CPU, and as fast as a
 hand-made synced file, so the database is the only store.
 """
 

@@ -16,7 +16,7 @@ from actuals_pipelines.sources.sftp.upload import Room
 
 log = logging.getLogger(__name__)
 
-# Checked with ssh-audit (`research/security.md` 1.3): no `fail`. Naming one that asyncssh lacks raises at the start.
+# Checked with ssh-audit: no `fail`. Naming one that asyncssh lacks raises at the start.
 ALGORITHMS: dict[str, Any] = {
     "kex_algs": [
         "mlkem768x25519-sha256",

@@ -1,7 +1,7 @@
 """One sFTP session: the virtual folders of one account, into which files are dropped and out of which nothing comes.
 
 A file is delivered when its row is committed, and only then is the client told that all is well: at CLOSE, or at the
-rename of a file whose name said that it was unfinished. Two traps, both found by testing (`research/security.md` 1.3):
+rename of a file whose name said that it was unfinished. Two traps, both found by testing:
 asyncssh closes every open handle when a connection drops, as if the client had; and OpenSSH sends CLOSE after a WRITE
 that failed.
 """
