@@ -13,11 +13,11 @@ import pyarrow as pa
 from actuals_pipelines.domain.package import MatchingPackage, Side
 from actuals_pipelines.domain.source import IdScheme, Source, SourceKind
 from actuals_pipelines.encryption.pseudonyms import Pseudonyms
+from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.normalise import normalise
 from actuals_pipelines.readers import open_reader
 from actuals_pipelines.readers.reading import FileRefused
-from actuals_pipelines.reconcile.engine import engine, table_of
 
 FORMATS_BY_SUFFIX = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx",

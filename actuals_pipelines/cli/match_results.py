@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import literal
 from actuals_pipelines.reconcile.close import State
-from actuals_pipelines.reconcile.engine import engine, table_of
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 _SHEET_ROWS = 1_048_575  # Excel's limit, less the header

@@ -1,11 +1,9 @@
-"""The DuckDB that normalising computes in, and SQL texts for money, dates and times."""
+"""SQL texts for money, dates and times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
-
-import duckdb
 
 from actuals_pipelines.domain.money import MAX_MINOR_UNITS
 from actuals_pipelines.errors import ConfigurationError
@@ -46,20 +44,6 @@ class TimeZoneUnknown(ConfigurationError):
 
     def __str__(self) -> str:
         return f"Source {self.source!r} has the time zone {self.zone!r}, which is unknown; write e.g. Europe/Amsterdam."
-
-
-def connect(threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """A database in memory that never spills to disk (spill is plaintext) and reaches nothing outside."""
-    connection = duckdb.connect(":memory:")
-    connection.execute(f"SET threads = {threads}")
-    connection.execute("SET temp_directory = ''")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET arrow_lossless_conversion = true")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = false")
-    connection.execute("SET python_enable_replacements = false")  # a name in SQL is never a Python variable
-    connection.execute("SET lock_configuration = true")
-    return connection
 
 
 @dataclass(frozen=True, slots=True)

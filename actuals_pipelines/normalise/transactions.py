@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from actuals_pipelines.domain.money import exponent
 from actuals_pipelines.domain.source import IdScheme, Minimisation, Source
 from actuals_pipelines.encryption.pseudonyms import Pseudonyms
+from actuals_pipelines.engine import connect
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import literal, quoted
 from actuals_pipelines.normalise import card_numbers
@@ -35,7 +36,6 @@ from actuals_pipelines.normalise.mapping import CORE, CompiledMapping, compile_m
 from actuals_pipelines.normalise.sql import (
     NumberMarks,
     check_zone,
-    connect,
     day,
     decimals,
     instant,
@@ -45,6 +45,7 @@ from actuals_pipelines.normalise.sql import (
 from actuals_pipelines.tables import LINE, REJECTS, TRANSACTIONS
 
 _TEXT_CORE = ("row_id", "transaction_id")  # core fields that may be tokenised or dropped
+_IN_ORDER = ("preserve_insertion_order = true",)  # transactions leave in the order of the records
 _STATUSES = "('booked', 'pending', 'informational')"
 
 
@@ -156,7 +157,7 @@ class _Work:
         self.fields = field_names(mappings)
         self.at = {name: f"f{place}" for place, name in enumerate(self.fields)}
         self.extras = [name for name in self.fields if name not in (*CORE, "amount_minor_units")]
-        self.connection = connect()
+        self.connection = connect(settings=_IN_ORDER)
 
     def run(self, secrets: Pseudonyms, unit_id: UUID, unread: pa.Table) -> Normalised:
         try:

@@ -2,7 +2,7 @@
 """A close: the state of a package carried from one close day to the next, with its changes, figures and proofs.
 
 Only what a change can touch is solved again; the rest is carried. Reasons and explanations, which depend on the
-clock, are judged anew over all open groups. The result is the same as solving everything (matching.md 5 and 7).
+clock, are judged anew over all open groups. The result is the same as solving everything (MATCHING.md 5 and 7).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.engine import engine, number_of, table_of
 from actuals_pipelines.expressions import quoted
 from actuals_pipelines.reconcile.digest import digest_of
 from actuals_pipelines.reconcile.due import Clock
-from actuals_pipelines.reconcile.engine import engine, number_of, table_of
 from actuals_pipelines.reconcile.errors import RowRepeated, StateOutdated
 from actuals_pipelines.reconcile.figures import Figures, figures_of
 from actuals_pipelines.reconcile.members import check_keys, columns_read, key_columns, refuse_unbuilt

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import duckdb
 
-from actuals_pipelines.reconcile.engine import number_of
+from actuals_pipelines.engine import number_of
 
 
 def label_components(con: duckdb.DuckDBPyConnection, links: str) -> None:

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.engine import engine, number_of
 from actuals_pipelines.expressions import quoted
-from actuals_pipelines.reconcile.engine import engine, number_of
 from actuals_pipelines.reconcile.members import schemes
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 

@@ -12,7 +12,7 @@ import hashlib
 import duckdb
 import pyarrow as pa
 
-from actuals_pipelines.reconcile.engine import engine
+from actuals_pipelines.engine import engine
 from actuals_pipelines.reconcile.schema import group_id_sql
 
 

@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - SQL is put together from our own names
 """What a reconciliation says in figures: the overview per source, the impact, the statuses, the bridge per currency.
 
-Everything here is small and in minor units of its currency; nothing is a float. Source: product.md 2.3 and 5.1,
-matching.md 3 and 6.
+Everything here is small and in minor units of its currency; nothing is a float. Source:
+reconcile/MATCHING.md 3 and 6.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from actuals_pipelines.reconcile.engine import engine
+from actuals_pipelines.engine import engine
 
 GROUP = "group_key, currency, continuation"
 IN_TRANSIT = ("not_due", "source_late")

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 import duckdb
 
 from actuals_pipelines.domain.package import MatchingPackage, Member, Pass, Side
+from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import Expression, ExpressionRefused, literal, parse, quoted
-from actuals_pipelines.reconcile.engine import number_of
 from actuals_pipelines.reconcile.errors import KeysMissing, NotBuiltYet, RowTakenTwice, SourceNotInPackage
 from actuals_pipelines.reconcile.schema import FOUND, KEY_PREFIX
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from actuals_pipelines.reconcile.engine import engine, table_of
+from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.reconcile.figures import GROUP
 
 WORDS = {

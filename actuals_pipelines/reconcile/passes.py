@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is put together from our own names, quoted columns and checked expressions
-"""Keyed passes, then the offset pass: which rows belong together, and whether they balance (matching.md 2 to 4).
+"""Keyed passes, then the offset pass: which rows belong together, and whether they balance (MATCHING.md 2 to 4).
 
 No clock and no order enter here, and rows that share no key, directly or through others, do not touch one another:
 so a part of the rows that is closed under shared keys can be solved alone, with the same result.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import duckdb
 
 from actuals_pipelines.domain.package import MatchingPackage, Pass, Tolerance
+from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import literal, quoted
 from actuals_pipelines.reconcile.components import label_components
-from actuals_pipelines.reconcile.engine import number_of
 from actuals_pipelines.reconcile.errors import AmountOverflow
 from actuals_pipelines.reconcile.members import found_columns, key_columns, schemes
 from actuals_pipelines.reconcile.schema import KEY_PREFIX

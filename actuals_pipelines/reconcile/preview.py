@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is put together from our own names and quoted columns
-"""What looks wrong before anybody works on differences: signs, a factor of 100, money counted twice (matching.md 1)."""
+"""What looks wrong before anybody works on differences: signs, a factor of 100, money counted twice (MATCHING.md 1)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.engine import engine
 from actuals_pipelines.expressions import literal, quoted
-from actuals_pipelines.reconcile.engine import engine
 from actuals_pipelines.reconcile.members import schemes
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - SQL is put together from our own names
-"""The proofs of a close: where one does not hold, the close is not taken (matching.md 6).
+"""The proofs of a close: where one does not hold, the close is not taken (reconcile/MATCHING.md 6).
 
 Each term of stock and flow comes from its own artefact: opening from the state before, entered, removed and restated
 from the rows handed over, moves from the change table, closing from the state as it will be stored.

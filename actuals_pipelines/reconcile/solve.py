@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.expressions import quoted
 from actuals_pipelines.reconcile.due import Clock
-from actuals_pipelines.reconcile.engine import engine, table_of
 from actuals_pipelines.reconcile.members import refuse_unbuilt, select_live
 from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY, group_rows
 from actuals_pipelines.reconcile.reasons import judge_open_groups
@@ -46,7 +46,7 @@ def solve(
     Raises:
         NotBuiltYet, KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused, AmountOverflow
 
-    Source: matching.md 1 to 4; the worked example of product.md 2.2 is tests/reconcile/test_solve.py.
+    Source: reconcile/MATCHING.md 1 to 4; its worked example is actuals_pipelines_tests/reconcile/test_solve.py.
     """
     refuse_unbuilt(package)
     clock = Clock(as_of, coverage, holidays)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import duckdb
 
 from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import quoted
-from actuals_pipelines.reconcile.engine import number_of
 from actuals_pipelines.reconcile.members import key_columns
 
 _GROUP = "group_key, currency, continuation"

@@ -1,4 +1,4 @@
-"""DuckDB as reports use it: in memory over tables that the caller holds, without a way to the disk or the network."""
+"""DuckDB as reports use it: over tables that the caller holds."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
-_THREADS = 2
+from actuals_pipelines.engine import engine
+
+_IN_ORDER = ("preserve_insertion_order = true",)  # what came sorted is shown sorted
 
 
 @contextmanager
 def over(**tables: pa.Table | pa.RecordBatchReader) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees these tables under their names; gone, with all it made, at the end of the block."""
-    connection = duckdb.connect(":memory:", config={"threads": _THREADS, "temp_directory": ""})
-    try:
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET arrow_lossless_conversion = true")  # or UUIDs come back as text
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET lock_configuration = true")
+    with engine(settings=_IN_ORDER) as connection:
         for name, table in tables.items():
             connection.register(name, table)
         yield connection
-    finally:
-        connection.close()
 
 
 _SQL_TYPES = {

@@ -1,11 +1,17 @@
-"""DuckDB as the store uses it: in memory, without a way to the disk or the network."""
+"""DuckDB as the store uses it."""
 
 from __future__ import annotations
 
 import duckdb
 
+from actuals_pipelines import engine
+
 MEMORY = "2GB"  # beyond it a query fails: spilling would write rows to the disk in clear
-THREADS = 2
+_OWN = (
+    # The side written first is large and streamed, the second small and kept: our queries are written that way,
+    # and a scanned dataset has no row count from which DuckDB could know better.
+    "disabled_optimizers = 'join_order,build_side_probe_side'",
+)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -13,12 +19,4 @@ def connect() -> duckdb.DuckDBPyConnection:
 
     A reader it returned must be drained or dropped before its next statement.
     """
-    connection = duckdb.connect(":memory:", config={"threads": THREADS, "memory_limit": MEMORY, "temp_directory": ""})
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET arrow_lossless_conversion = true")  # or UUIDs come back as text
-    connection.execute("SET preserve_insertion_order = false")
-    # The side written first is large and streamed, the second small and kept: our queries are written that way,
-    # and a scanned dataset has no row count from which DuckDB could know better.
-    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-    connection.execute("SET lock_configuration = true")
-    return connection
+    return engine.connect(memory_limit=MEMORY, settings=_OWN)

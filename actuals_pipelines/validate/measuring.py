@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.controls import StatementControls
+from actuals_pipelines.engine import engine
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile, StatementBalances, bounded_balances
 from actuals_pipelines.validate.sample import LIMIT, IdSample
@@ -91,15 +92,9 @@ class _Found:
     """What the transactions themselves show."""
 
     def __init__(self, transactions: pa.Table | ds.Dataset) -> None:
-        connection = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": MEMORY, "temp_directory": ""})
-        try:
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET preserve_insertion_order = false")
-            connection.execute("SET lock_configuration = true")
+        with engine(memory_limit=MEMORY) as connection:
             connection.register("transactions", transactions)
             self._measure(connection, has_key=_KEY in transactions.schema.names)
-        finally:
-            connection.close()
 
     def _measure(self, connection: duckdb.DuckDBPyConnection, *, has_key: bool) -> None:
         # An id is the cleaned and keyed one where there is one. Payment and fee of one order share their id, and so

@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from actuals_pipelines.engine import connect
 from actuals_pipelines.operations.demo_data.defects import KIND_OF_LABEL
 
 SCORES = pa.schema(
@@ -77,7 +78,7 @@ def missed(truth: pa.Table, results: pa.Table, package: str) -> pa.Table:
 
 
 def _tables(truth: pa.Table, results: pa.Table) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+    connection = connect()
     connection.register("truth", truth)
     connection.register("results", results)
     labels = {"label": list(KIND_OF_LABEL), "kind": list(KIND_OF_LABEL.values())}

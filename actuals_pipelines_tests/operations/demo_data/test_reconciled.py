@@ -28,11 +28,6 @@ from actuals_pipelines.tenants.parse import parse_tenant
 
 WEEK = Wanted(orders=1000, seed=8)
 MONTH_END = Wanted(orders=3000, seed=2, days=9, last_day=date(2026, 3, 7))  # ends on a Saturday
-# DuckDB 2.0.0 sometimes stops in its cache of small chunks after a join ("dict-surviving cache"), by the
-# chance of the keys. Ends when reconcile's engine sets `enable_caching_operators = false`, or DuckDB is mended.
-_STOPS_SOMETIMES = pytest.mark.xfail(
-    raises=duckdb.InternalException, strict=False, reason="DuckDB 2.0.0: dict-surviving cache"
-)
 PACKAGES = ("orders_vs_psp", "payout_vs_bank", "settlement_vs_psp")
 
 
@@ -40,7 +35,7 @@ PACKAGES = ("orders_vs_psp", "payout_vs_bank", "settlement_vs_psp")
     scope="module",
     params=[
         pytest.param(WEEK, id="a week"),
-        pytest.param(MONTH_END, id="over a month's end", marks=_STOPS_SOMETIMES),
+        pytest.param(MONTH_END, id="over a month's end"),
     ],
 )
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoData, Tenant, pa.Table]:
