@@ -1,4 +1,4 @@
-"""A group's id as people see and type it: package/key/currency, then /2 for a continuation (reconcile/MATCHING.md 2)."""
+"""A group's id as people see and type it: package/key/currency, /2 for a continuation (reconcile/MATCHING.md 2)."""
 
 from __future__ import annotations
 
