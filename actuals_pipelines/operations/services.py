@@ -192,7 +192,7 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
     """
     home = platform.home
     home.dagster.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home.dagster / "dagster.yaml").write_text((_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE)
+    (home.dagster / "dagster.yaml").write_text(dagster_yaml())
     workspace = home.dagster / "workspace.yaml"
     workspace.write_text(
         f"load_from:\n  - grpc_server: {{socket: {json.dumps(str(sockets / 'location'))}, location_name: actuals}}\n"
@@ -210,6 +210,11 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
     if done.returncode:
         raise DagsterNotInitialised(str(log_file))
     return workspace
+
+
+def dagster_yaml() -> str:
+    """The home's dagster.yaml: the repository's, with the home's PostgreSQL as storage."""
+    return (_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE
 
 
 def home_services(

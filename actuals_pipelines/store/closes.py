@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables, units
@@ -25,6 +24,8 @@ from actuals_pipelines.store.files import FileKind
 from actuals_pipelines.store.sealed import open_bytes, seal_bytes
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 

@@ -8,12 +8,15 @@ own). Within a unit the last line of a row counts. Everything below restricts th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow.dataset as ds
 
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.store.log import RowLog, Totals
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 # candidate, newer, leaving, staying: files of generations; log_added, log_removed: the source's publications so far.
 # The tables that the statements leave behind; `entry` is a row of `candidate`:

@@ -21,7 +21,6 @@ from uuid import UUID, uuid4
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -33,6 +32,8 @@ from actuals_pipelines.encryption.durable import sync_folder
 from actuals_pipelines.errors import ActualsError
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 SEQUENCE = "_sequence"
@@ -177,6 +178,8 @@ def dataset(
             for which every footer is read.
         sequences: a number per file; adds the column `_sequence` (int64), which costs nothing to store or filter by.
     """
+    import pyarrow.dataset as ds  # noqa: PLC0415 - loads pandas: half a second, 100 MB, for who only loads code
+
     known = schema or unified_schema(env, files)
     shown = known if sequences is None else known.append(pa.field(SEQUENCE, pa.int64()))
     parts = []

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
@@ -25,6 +24,8 @@ from actuals_pipelines.store.log import ROW_KEYS, Publication, RowLog, Totals, m
 from actuals_pipelines.tables import TRANSACTIONS
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 _BATCH_ROWS = 122_880

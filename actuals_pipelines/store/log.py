@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
@@ -17,6 +16,8 @@ from actuals_pipelines.store import files
 from actuals_pipelines.store.sealed import open_json
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 ROW_KEYS = pa.schema(

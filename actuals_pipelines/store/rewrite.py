@@ -9,7 +9,6 @@ from uuid import UUID
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import sqlalchemy as sa
 
 from actuals_pipelines.store import difference, engine, files
@@ -18,6 +17,8 @@ from actuals_pipelines.store.files import SEQUENCE, DataFile, FileKind
 from actuals_pipelines.store.log import ROW_KEYS, Publication, Totals, open_log
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 BATCH_ROWS = 122_880

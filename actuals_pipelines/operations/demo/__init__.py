@@ -64,7 +64,8 @@ class DemoOutcome:
     def holds(self) -> bool:
         """Whether truth, proofs and walls hold."""
         is_sealed = self.plaintext_hits == 0 and self.files_searched > 0 and self.numbers_searched > 0
-        return is_sealed and bool(self.packages) and all(one.is_true for one in self.packages)
+        is_true = all(one.is_true for one in self.packages) and sum(one.injected for one in self.packages) > 0
+        return is_sealed and is_true
 
 
 def run_demo(root: Path, orders: int, seed: int, now: datetime, tell: Tell) -> DemoOutcome:

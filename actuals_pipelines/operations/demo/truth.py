@@ -41,9 +41,14 @@ class PackageOutcome:
     @property
     def is_true(self) -> bool:
         """Every injected defect was found, nothing else was called one, and every proof holds."""
-        rows = self.scores.to_pylist()
-        is_found = bool(rows) and all(row["found"] == row["injected"] and not row["false_alarms"] for row in rows)
+        rows = self.scores.to_pylist()  # none where the package has no defect and no alarm
+        is_found = all(row["found"] == row["injected"] and not row["false_alarms"] for row in rows)
         return is_found and self.residual == 0 and self.terms_proved > 0
+
+    @property
+    def injected(self) -> int:
+        """How many defects this package was to find."""
+        return int(pc.sum(self.scores["injected"]).as_py() or 0)
 
 
 @dataclass(frozen=True, slots=True)
