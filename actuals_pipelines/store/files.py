@@ -102,7 +102,7 @@ def write(
     """Write one encrypted file, streaming: aside, synced, then named. The catalogue does not know it yet.
 
     Returns what `record` inserts into `data_file`. A crash before that leaves a file that nobody sees and
-    `publish.collect_garbage` removes.
+    `garbage.collect_garbage` removes.
     """
     file_id = uuid4()
     aad = file_aad(env, kind, owner_id, generation_id, file_id)
