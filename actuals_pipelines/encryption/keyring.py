@@ -1,8 +1,9 @@
 """Keyrings: one small file per tenant and environment that holds its keys, wrapped by the KEK.
 
-A keyring lies outside PostgreSQL, its WAL and the backup sets, so destroying the file and its mirror erases the
-tenant: nothing else ever held these keys. The file is JSON: version, tenant, environment, the public key in clear,
-and root key, private key and pepper, each wrapped with tenant, environment and purpose as context.
+A keyring lies outside PostgreSQL and its WAL, and is to be kept out of the sets that back those up: then destroying
+the file and its mirror erases the tenant, because nothing else ever held these keys. The file is JSON: version, tenant,
+environment, the public key in clear, and root key, private key and pepper, each wrapped with tenant, environment and
+purpose as context.
 
 - The root key gives the key that wraps data keys and the key of sealed columns (HKDF).
 - The X25519 pair opens what doors sealed.
@@ -99,7 +100,7 @@ def destroy_keyring(path: Path) -> bool:
 
 
 class TenantKeys(Secret):
-    """A tenant's opened keyring: lives in that tenant's own process only, and shows, pickles and copies nothing."""
+    """A tenant's opened keyring: lives in the process that opened it only, and shows, pickles and copies nothing."""
 
     __slots__ = ("_columns", "_data", "_private", "pseudonyms", "ref")
 

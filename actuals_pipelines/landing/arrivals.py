@@ -85,7 +85,7 @@ def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
 
 
 def unclaimed(env: TenantEnvironment) -> list[Unclaimed]:
-    """The arrivals that no unit was made of, oldest first: those that wait, too. Shown to people, alerted."""
+    """The arrivals that no unit was made of, oldest first: those that wait, too. No command shows them yet."""
     with env.engine.begin() as connection:
         rows = connection.execute(_waiting().order_by(tables.arrival.c.received_at)).all()
     return [

@@ -21,7 +21,7 @@ AMOUNTS = frozenset(["amount", "amount_minor_units", "balance_difference", "expe
 
 
 def refuse_unbuilt(package: MatchingPackage) -> None:
-    """Raise NotBuiltYet for what the definition has and this engine has not, rather than leave it out in silence."""
+    """Raise NotBuiltYet for passes and duplicates that this engine has not yet; what has no effect: MATCHING.md 8."""
     for each in package.passes:
         if each.by in KEYLESS:
             raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by})")
