@@ -51,6 +51,18 @@ def test_chunks_and_slices_give_what_the_whole_column_gives(
     assert PSEUDONYMS.tokens(chunked.slice(offset)).equals(PSEUDONYMS.tokens(whole.slice(offset)))
 
 
+@pytest.mark.parametrize("different", [3, 20_000], ids=["few values", "every value another"])
+def test_a_long_column_gives_what_its_values_give(different: int) -> None:
+    """Repeated values are hashed once; a column of different ones is hashed as it stands. Nobody may see which."""
+    values = [None if row % 7 == 0 else "" if row % 11 == 0 else f"order-{row % different}" for row in range(20_000)]
+    column = pa.array(values, pa.string())
+
+    keys, digests = PSEUDONYMS.match_keys(column, "order", 1), PSEUDONYMS.digests("row", column)
+
+    assert keys.to_pylist() == [PSEUDONYMS.match_key(value, "order", 1) for value in values]
+    assert digests.to_pylist() == [None if v is None else PSEUDONYMS.digest("row", v.encode()) for v in values]
+
+
 def test_no_id_has_no_key() -> None:
     """Null and "" must not match one another: unknown is not equal to unknown."""
     column = pa.array([None, "", "x"])
