@@ -89,7 +89,7 @@ def minor_units(plain: str, exponent: str) -> str:
     """
     digits = f"ltrim({plain}, '+-')"
     fraction = f"rtrim(split_part({digits}, '.', 2), '0')"
-    value = f"TRY_CAST((split_part({digits}, '.', 1) || rpad({fraction}, {exponent}, '0')) AS BIGINT)"
+    value = f"TRY_CAST(('0' || split_part({digits}, '.', 1) || rpad({fraction}, {exponent}, '0')) AS BIGINT)"
     return (
         f"CASE WHEN length({fraction}) <= {exponent} AND {value} <= {MAX_MINOR_UNITS} "
         f"THEN CASE WHEN starts_with({plain}, '-') THEN -{value} ELSE {value} END END"

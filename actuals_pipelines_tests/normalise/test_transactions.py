@@ -110,6 +110,7 @@ def test_a_record_becomes_a_transaction_with_every_field_in_its_type() -> None:
         ("\u2212 12".replace(" ", ""), "EUR", -1200),
         ("12", "JPY", 12),
         ("12.0", "JPY", 12),
+        (".0", "JPY", 0),
         ("1.234", "KWD", 1234),
         ("10000000000000.00", "EUR", 10**15),
         ("0", "USD", 0),
