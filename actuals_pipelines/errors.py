@@ -33,7 +33,7 @@ class Interrupted(ActualsError):
     def __str__(self) -> str:
         return (
             f"{self.place} failed with {self.kind}. The library's own message may hold customers' values, so it is "
-            f"not shown here. An operator reads it with `actuals error show {self.reference}`."
+            f"not shown here. An operator reads it with `actuals error show TENANT {self.reference}`."
         )
 
 
