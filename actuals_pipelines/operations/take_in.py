@@ -17,6 +17,7 @@ from typing import Any
 from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.domain.unit import GenerationState, Unit, Verdict
 from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.expressions import ExpressionRefused
 from actuals_pipelines.landing import claim_arrivals, destroy_raw, land_inbox, open_unit
 from actuals_pipelines.normalise import MappedColumnMissing, MappingRefused, Normalised, normalise
 from actuals_pipelines.operations.pull import land_pull
@@ -114,7 +115,7 @@ def _generation(environment: TenantEnvironment, source: Source, unit: Unit) -> G
         return known
     try:
         reading, done = _read(environment, source, unit)
-    except (FileRefused, MappedColumnMissing, MappingRefused) as refusal:
+    except (FileRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
         return _unreadable(environment, unit, fingerprint, mapping, refusal)
     profile = measure(done.transactions, done.counts, done.amounts, reading.controls)
     candidate = generations.record_candidate(
@@ -164,9 +165,20 @@ def _unreadable(
     )
     if candidate.state is not GenerationState.CANDIDATE:
         return candidate
-    check = {"check": READABLE, "severity": "critical", "outcome": "failed", "reason": str(refusal)}
+    check = {"check": READABLE, "severity": "critical", "outcome": "failed", "reason": _kept_reason(refusal)}
     log.warning("unit unreadable: tenant=%s unit=%s kind=%s", environment.ref.uuid, unit.id, type(refusal).__name__)
     return generations.judge(environment, candidate, Verdict.HELD, [check])
+
+
+def _kept_reason(refusal: ActualsError) -> str:
+    """What a refusal says, without the file's columns: it is kept in clear, and a header may be a first record."""
+    if isinstance(refusal, MappedColumnMissing):
+        what = f"Source {refusal.source!r} maps {refusal.field} to the column {refusal.column!r}"
+    elif isinstance(refusal, ExpressionRefused):  # in force since `tenant apply`, so it is the file that changed
+        what = f"The expression of {refusal.where} cannot be used: it may name a column"
+    else:
+        return str(refusal)
+    return f"{what}, which this file does not have. Correct the mapping, or ask the sender whether the export changed."
 
 
 def mapping_digest(environment: TenantEnvironment, source: Source) -> bytes:
