@@ -41,7 +41,7 @@ clients:
 
 .PHONY: test
 test: install clients  ## every test; as root on Debian it installs the ssh clients the tests use
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: lock
 lock: install  ## resolve the newest versions into requirements.lock

@@ -42,10 +42,10 @@ def up(home: Home, look_every: int) -> None:
     sockets = socket_folder()
     try:
         with running_postgres(home) as platform:
-            found = announce(home, platform.address)
             passwords = read_platform_credentials(home, platform.provider)
             certificates = ensure_certificates(home, platform.provider, datetime.now(UTC))
             workspace = prepare_dagster(platform, passwords, sockets)
+            found = announce(home, platform.address)
             services = home_services(
                 platform,
                 passwords,

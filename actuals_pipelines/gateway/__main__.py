@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import click
@@ -19,11 +20,10 @@ from actuals_pipelines.settings import gateway_token, tls_passphrase
 @click.option("--key", type=click.Path(exists=True), required=True)
 def serve(workspace: Path, port: int, certificate: str, key: str) -> None:
     """Serve until SIGTERM."""
-    with dagster_app(workspace) as app:
-        uvicorn.run(
+    # The port is taken before the code locations are waited for, so that nobody else sees it as free meanwhile.
+    with socket.create_server(("127.0.0.1", port)) as listener, dagster_app(workspace) as app:
+        config = uvicorn.Config(
             Guard(app, host=f"127.0.0.1:{port}", token=gateway_token()),
-            host="127.0.0.1",
-            port=port,
             ssl_certfile=certificate,
             ssl_keyfile=key,
             ssl_keyfile_password=tls_passphrase(),
@@ -33,6 +33,7 @@ def serve(workspace: Path, port: int, certificate: str, key: str) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
