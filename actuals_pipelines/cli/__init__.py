@@ -58,7 +58,8 @@ def actuals() -> None:
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 done with findings, 2 refused or failed."""
     try:
-        actuals(standalone_mode=False)
+        code = actuals(standalone_mode=False)  # click hands back what a command gave to `ctx.exit`
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as error:
