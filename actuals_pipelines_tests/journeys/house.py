@@ -41,7 +41,7 @@ from actuals_pipelines.store.live import live
 from actuals_pipelines.tenants.environment import TenantEnvironment, open_environment
 
 UP_TIMEOUT_SECONDS = 120
-QUIET_TIMEOUT_SECONDS = 180
+QUIET_TIMEOUT_SECONDS = 300
 
 # A working week that lies a little back, so that no day is "in the future" in any time zone.
 DAYS = [datetime.now(UTC).date() - timedelta(days=back) for back in range(9, 2, -1)]

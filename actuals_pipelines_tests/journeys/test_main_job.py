@@ -145,8 +145,10 @@ def backfilled(house: House) -> Iterator[House]:
 
 
 def _statement(day: date) -> bytes:
-    """One entry of 10.00 a day on an opening balance of 100.00; the bad day's closing balance is a cent off."""
-    return statement(day, "100.00", "110.01" if day == BAD else "110.00", [(f"{day:%d}", "10.00")])
+    """10.00 comes in a day, and each day opens as the one before should close; the bad one closes a cent off."""
+    opening = 100 + 10 * RANGE.index(day)
+    closing = f"{opening + 10}.{'01' if day == BAD else '00'}"
+    return statement(day, f"{opening}.00", closing, [(f"{day:%d}", "10.00")])
 
 
 def _stop(client: DagsterClient, selector: dict[str, str]) -> None:
