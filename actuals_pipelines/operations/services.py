@@ -119,7 +119,7 @@ class Running:
     pid: int
     nonce: str  # of this start; the gateway's token is derived from it and the KEK, and stored nowhere
     ports: Mapping[str, int]
-    postgres: tuple[str, int]  # host, port
+    postgres: ServerAddress
 
     def url(self, name: str) -> str:
         """Where a service listens."""
@@ -139,7 +139,7 @@ def running(home: Home) -> Running | None:
         return None
     if abs(started - state["started"]) > 1:  # another process got its number
         return None
-    return Running(state["pid"], state["nonce"], state["ports"], (state["postgres"][0], state["postgres"][1]))
+    return Running(state["pid"], state["nonce"], state["ports"], _address(state["postgres"]))
 
 
 def must_run(home: Home) -> Running:
@@ -159,11 +159,11 @@ def announce(home: Home, postgres: ServerAddress) -> Running:
     for name, preferred in PREFERRED_PORTS.items():
         ports[name] = _free_port(preferred, set(ports.values()))
     pid, nonce = os.getpid(), secrets.token_hex(16)
-    address = (postgres.host, postgres.port)
+    address = {"host": postgres.host, "port": postgres.port, "tls": postgres.tls}
     started = psutil.Process(pid).create_time()
     state = {"pid": pid, "started": started, "nonce": nonce, "ports": ports, "postgres": address}
     write_durably(home.run / "services.json", json.dumps(state).encode(), mode=0o600, replace=True)
-    return Running(pid, nonce, ports, address)
+    return Running(pid, nonce, ports, postgres.over_tcp())
 
 
 def withdraw(home: Home) -> None:
@@ -192,7 +192,7 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
     """
     home = platform.home
     home.dagster.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home.dagster / "dagster.yaml").write_text(dagster_yaml())
+    (home.dagster / "dagster.yaml").write_text(dagster_yaml(platform.address))
     workspace = home.dagster / "workspace.yaml"
     workspace.write_text(
         f"load_from:\n  - grpc_server: {{socket: {json.dumps(str(sockets / 'location'))}, location_name: actuals}}\n"
@@ -212,9 +212,10 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
     return workspace
 
 
-def dagster_yaml() -> str:
-    """The home's dagster.yaml: the repository's, with the home's PostgreSQL as storage."""
-    return (_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE
+def dagster_yaml(address: ServerAddress) -> str:
+    """The home's dagster.yaml: the repository's, and the home's PostgreSQL as storage, verified as its address says."""
+    tls = f"      params: {json.dumps(dict(address.tls))}\n" if address.tls else ""
+    return (_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE + tls
 
 
 def home_services(
@@ -311,7 +312,7 @@ def health(home: Home) -> list[Health]:
     if found is None:
         return [Health(name, "", False) for name in ("postgres", "inbox", "sftp", "dagster", "daemon")]
     passwords = read_platform_credentials(home, provider_for(home))
-    address = ServerAddress(*found.postgres)
+    address = found.postgres
     database = engine(address, "dagster", "dagster", passwords[DAGSTER], name="actuals health")
     try:
         return [
@@ -363,6 +364,11 @@ def _dagster_environment(home: Home, address: ServerAddress, passwords: Mapping[
         "DAGSTER_EVENT_BATCH_SIZE": "200",  # a fifth of the time of a range run on PostgreSQL
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def _address(recorded: Mapping[str, Any]) -> ServerAddress:
+    tls = tuple((str(name), str(value)) for name, value in recorded["tls"])
+    return ServerAddress(recorded["host"], recorded["port"], None, tls)
 
 
 def _free_port(preferred: int, taken: Collection[int]) -> int:

@@ -10,6 +10,7 @@ from actuals_pipelines.operations.loaded import LoadedTenant
 from actuals_pipelines.orchestration.alerts import alert_sensors
 from actuals_pipelines.orchestration.assets import tenant_assets
 from actuals_pipelines.orchestration.home import HomeResource
+from actuals_pipelines.orchestration.housekeeping import DAILY, housekeeping
 from actuals_pipelines.orchestration.io_manager import refusing_io_manager
 from actuals_pipelines.orchestration.jobs import days_of, reconcile_job, take_in_job, zone_name
 from actuals_pipelines.orchestration.schedules import nightly_close, repull
@@ -44,9 +45,11 @@ def build_definitions(
             sensors.append(published_sensor(reconcile, f"published_{zone_name(zone)}", group, look_every_seconds))
             closes = (nightly_close(reconcile, loaded, zone, start) for loaded in group)
             schedules += [close for close in closes if close]
+    if tenants:
+        schedules.append(DAILY)
     return dg.Definitions(
         assets=assets,
-        jobs=jobs,
+        jobs=[*jobs, *([housekeeping] if tenants else [])],
         sensors=[*sensors, *(alert_sensors() if tenants else [])],
         schedules=schedules,
         resources={"home": home or HomeResource(), "io_manager": refusing_io_manager},

@@ -33,7 +33,7 @@ class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def land(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
         """Bring in what the source delivered for these days, byte for byte and sealed."""
         with self.tenant(prefix).opened(f"raw {source.name}") as environment:
-            return land(environment, source, days, now=_now())
+            return land(environment, source, days, now=now())
 
     def judge(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
         """Normalise and judge every landed unit of these days that has no verdict yet."""
@@ -53,8 +53,8 @@ class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def waiting(self, loaded: LoadedTenant) -> Waiting:
         """What the tenant's catalogue says waits. There is no cursor."""
         with loaded.opened("looking for what waits") as environment:
-            today = _now().astimezone(ZoneInfo(loaded.tenant.time_zone)).date()
-            sources = sources_waiting(environment, now=_now())
+            today = now().astimezone(ZoneInfo(loaded.tenant.time_zone)).date()
+            sources = sources_waiting(environment, now=now())
             return Waiting(sources=sources, packages=packages_waiting(environment, today=today))
 
 
@@ -64,5 +64,6 @@ def _tenants_of_this_process() -> dict[str, LoadedTenant]:
     return {loaded.asset_prefix: loaded for loaded in load_tenants()}
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The clock, read here and handed down."""
     return datetime.now(UTC)

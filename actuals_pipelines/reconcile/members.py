@@ -21,7 +21,7 @@ AMOUNTS = frozenset(["amount", "amount_minor_units", "balance_difference", "expe
 
 
 def refuse_unbuilt(package: MatchingPackage) -> None:
-    """Raise NotBuiltYet for passes and duplicates that this engine has not yet; what has no effect: MATCHING.md 8."""
+    """Raise NotBuiltYet for what a package may ask for and this engine has not yet (MATCHING.md 8)."""
     for each in package.passes:
         if each.by in KEYLESS:
             raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by})")
@@ -29,6 +29,11 @@ def refuse_unbuilt(package: MatchingPackage) -> None:
             raise NotBuiltYet(package.name, f"pass {each.name!r} (result: {each.result})")
     if package.duplicates != "together":
         raise NotBuiltYet(package.name, f"`duplicates: {package.duplicates}`")
+    if package.ties:
+        raise NotBuiltYet(package.name, "`ties`")
+    for rule in package.explanations:
+        if rule.final:
+            raise NotBuiltYet(package.name, f"explanation {rule.name!r} (final: true)")
 
 
 def schemes(package: MatchingPackage) -> tuple[str, ...]:

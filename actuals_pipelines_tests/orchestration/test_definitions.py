@@ -16,6 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from actuals_pipelines.database.server import ServerAddress
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.providers import create_provider, platform_key
 from actuals_pipelines.operations.loaded import LoadedTenant
@@ -101,7 +102,9 @@ def test_two_jobs_and_two_sensors_for_each_time_zone() -> None:
     repository = build_definitions([loaded(text) for text in texts]).get_repository_def()
 
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert jobs == {f"{job}_{zone}" for job in ("take_in", "reconcile") for zone in ("europe_amsterdam", "asia_tokyo")}
+    assert jobs - {"housekeeping"} == {
+        f"{job}_{zone}" for job in ("take_in", "reconcile") for zone in ("europe_amsterdam", "asia_tokyo")
+    }
     looks = {sensor.name for sensor in repository.sensor_defs if not sensor.name.startswith("alerts")}
     assert looks == {f"{s}_{zone}" for s in ("arrivals", "published") for zone in ("europe_amsterdam", "asia_tokyo")}
     assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs)
@@ -157,7 +160,7 @@ def test_steps_run_in_the_runs_own_process(definitions: dg.Definitions) -> None:
 
 def test_the_homes_dagster_yaml_keeps_no_output_and_speaks_dagsters_driver() -> None:
     """The repository's file with the home's storage, as `actuals up` writes it."""
-    written = yaml.safe_load(dagster_yaml())
+    written = yaml.safe_load(dagster_yaml(ServerAddress("127.0.0.1", 5432)))
 
     assert yaml.safe_load((ROOT / "dagster.yaml").read_text()).items() <= written.items()
     assert written["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
@@ -165,6 +168,15 @@ def test_the_homes_dagster_yaml_keeps_no_output_and_speaks_dagsters_driver() -> 
     assert written["telemetry"] == {"enabled": False}
     assert written["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
     assert written["run_retries"]["retry_on_asset_or_op_failure"] is False
+
+
+def test_a_server_on_the_network_is_verified_by_dagster_too() -> None:
+    """The operator's TLS settings reach Dagster's own storage: it would speak to anyone else."""
+    tls = (("sslmode", "verify-full"), ("sslrootcert", "/etc/ca.pem"))
+
+    written = yaml.safe_load(dagster_yaml(ServerAddress("db.example", 5432, None, tls)))
+
+    assert written["storage"]["postgres"]["postgres_db"]["params"] == dict(tls)
 
 
 @pytest.mark.parametrize(
