@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
-import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -44,7 +43,7 @@ from actuals_pipelines.settings import Home
 from actuals_pipelines.sources.oauth_api import load_connector, page_container
 from actuals_pipelines.sources.oauth_api.pull import Page
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines_tests.benchmarks.stopwatch import Step, measured, print_steps, tell, total
+from actuals_pipelines_tests.benchmarks.stopwatch import Step, interleaved, measured, print_steps, tell, total
 from actuals_pipelines_tests.benchmarks.temporary_home import in_a_process_of_its_own, temporary_home
 
 TENANT = "north"
@@ -114,7 +113,8 @@ def measure(home: Home, prepared: Prepared, orders: int, profiles: bool) -> None
     for package in found:
         tell(_truth(package))
     folder = str(prepared.data.folder)
-    wall, cpu = _limit(folder)
+    limit = interleaved(3, bare=lambda: _bare_join(folder))["bare"]
+    wall, cpu = limit.wall_seconds, limit.cpu_seconds
     tell(f"limit: DuckDB joins and sums the same rows from plain Parquet: {wall:.3f} s, {cpu:.3f} s CPU")
     [close] = [step for step in steps if step.name == "close orders_vs_psp"]
     tell(
@@ -202,16 +202,6 @@ def _write_limit(data: DemoData, folder: Path) -> None:
                 f"FROM read_json({files!r}, format = 'newline_delimited'))"
             )
             connection.execute(f"COPY ({query}) TO '{folder / side}.parquet'")
-
-
-def _limit(folder: str) -> tuple[float, float]:
-    """Median wall and CPU seconds of three runs of the join."""
-    runs = []
-    for _ in range(3):
-        with measured("limit") as step:
-            _bare_join(folder)
-        runs.append(step)
-    return statistics.median(s.wall_seconds for s in runs), statistics.median(s.cpu_seconds for s in runs)
 
 
 def _bare_join(folder: str) -> None:

@@ -62,15 +62,24 @@ def print_steps(steps: Sequence[Step], unit: str = "rows") -> None:
         tell(f"{step.name:44} {seconds} {step.peak_mib:9.0f} {rate}".rstrip())
 
 
-def interleaved(times: int, **what: Callable[[], object]) -> dict[str, float]:
-    """Median wall seconds of each, run in turn so that a busy moment of the machine meets all of them alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in what}
+def interleaved(times: int, **what: Callable[[], object]) -> dict[str, Step]:
+    """Median wall and CPU seconds of each, run in turn so that a busy moment of the machine meets all of them alike."""
+    runs: dict[str, list[Step]] = {name: [] for name in what}
     for _ in range(times):
         for name, do in what.items():
-            began = time.perf_counter()
-            do()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            with measured(name) as step:
+                do()
+            runs[name].append(step)
+    return {name: _median(name, steps) for name, steps in runs.items()}
+
+
+def _median(name: str, steps: Sequence[Step]) -> Step:
+    return Step(
+        name,
+        wall_seconds=statistics.median(step.wall_seconds for step in steps),
+        cpu_seconds=statistics.median(step.cpu_seconds for step in steps),
+        peak_mib=max(step.peak_mib for step in steps),
+    )
 
 
 def tell(line: str) -> None:
