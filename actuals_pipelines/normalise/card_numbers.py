@@ -34,7 +34,7 @@ def lines_with_card_numbers(connection: duckdb.DuckDBPyConnection, table: str, c
     """
     parts = [
         f"SELECT DISTINCT line, '{field}' AS field, {column} AS text FROM {table} "  # noqa: S608 - our own names
-        f"WHERE regexp_matches({column}, '{PREFILTER}')"
+        f"WHERE strlen({column}) >= 13 AND regexp_matches({column}, '{PREFILTER}')"  # most ids are shorter
         for column, field in columns.items()
     ]
     if not parts:

@@ -90,8 +90,13 @@ def minor_units(plain: str, exponent: str) -> str:
     digits = f"ltrim({plain}, '+-')"
     fraction = f"rtrim(split_part({digits}, '.', 2), '0')"
     value = f"TRY_CAST(('0' || split_part({digits}, '.', 1) || rpad({fraction}, {exponent}, '0')) AS BIGINT)"
+    # Most amounts are written with just their currency's decimals: without the point, they are what is wanted.
+    usual = f"strpos({plain}, '.') > 0 AND strpos({plain}, '.') = length({plain}) - {exponent}"
+    pointless = f"TRY_CAST(replace({plain}, '.', '') AS BIGINT)"
     return (
-        f"CASE WHEN length({fraction}) <= {exponent} AND {value} <= {MAX_MINOR_UNITS} "
+        f"CASE WHEN {usual} THEN "
+        f"CASE WHEN {pointless} BETWEEN -{MAX_MINOR_UNITS} AND {MAX_MINOR_UNITS} THEN {pointless} END "
+        f"WHEN length({fraction}) <= {exponent} AND {value} <= {MAX_MINOR_UNITS} "
         f"THEN CASE WHEN starts_with({plain}, '-') THEN -{value} ELSE {value} END END"
     )
 

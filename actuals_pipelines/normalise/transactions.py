@@ -166,10 +166,10 @@ class _Work:
             rejects = pa.concat_tables([unread, self._rejects()])
             table = self._columns()
             refused = pc.is_in(table["line"], value_set=pc.unique(rejects["line"]))
-            kept = table.filter(pc.invert(refused))
+            kept = table.filter(pc.invert(refused)) if rejects.num_rows else table  # a filter copies
             transactions = self._assembled(kept, secrets, unit_id)
             amounts = self._amounts(transactions, table.filter(refused))
-            taken = self._one("SELECT count(DISTINCT line) FROM taken")
+            taken = self._one("SELECT count(DISTINCT line) FROM parsed")
         finally:
             self.connection.close()
         rejected = pc.count_distinct(rejects["line"]).as_py()
@@ -186,7 +186,7 @@ class _Work:
         return Normalised(transactions, rejects.sort_by([("line", "ascending")]), counts, amounts)
 
     def _take(self) -> dict[str, str]:
-        """Table `taken`: line, iteration, content (the raw record's digest), f0, f1...; returns the fields' types."""
+        """View `taken`: line, iteration, content (the raw record's digest), f0, f1...; returns the fields' types."""
         # Beside these stand the file's own names, where an expression uses them.
         named = {name: f"_actuals_r{place}" for place, name in enumerate(self.columns)}
         self.connection.register("raw_table", self.raw.rename_columns([named.get(n, n) for n in self.raw.column_names]))
@@ -211,7 +211,7 @@ class _Work:
             f"FROM {view} WHERE {mapping.where}"
             for place, (mapping, view) in enumerate(selects)
         ]
-        self.connection.execute(f"CREATE TEMP TABLE taken AS {' UNION ALL '.join(parts)}")
+        self.connection.execute(f"CREATE TEMP VIEW taken AS {' UNION ALL '.join(parts)}")
         return types
 
     def _with_computed_amount(self, mapping: CompiledMapping, found: dict[str, str]) -> CompiledMapping:
@@ -325,7 +325,7 @@ class _Work:
         unreadable = self.connection.sql(" UNION ALL ".join(parts)).to_arrow_table().cast(REJECTS)
         scanned = {self.at[name]: name for name in self.fields if name in (*_TEXT_CORE, "kind") or name in self.extras}
         kept = {column: name for column, name in scanned.items() if self._treatment(name) is Minimisation.KEEP}
-        found = card_numbers.lines_with_card_numbers(self.connection, "taken", kept)
+        found = card_numbers.lines_with_card_numbers(self.connection, "parsed", kept)
         self.card_numbers = int(pc.count_distinct(found["line"]).as_py())
         reasons = pa.array(["card number"] * found.num_rows, pa.string())
         cards = pa.table([found["line"], found["field"], reasons], schema=REJECTS)
@@ -344,8 +344,9 @@ class _Work:
         texts = [f"f.{at[name]}" for name in self.fields if name in _TEXT_CORE or name in self.extras]
         days = ["(booked - DATE '1970-01-01')", "(value_day - DATE '1970-01-01')", "epoch_us(utc)"]
         parts = ["kind", "state", *days, "minor_units", "code", *texts]
-        digested = ", ".join(f"coalesce(CAST({part} AS VARCHAR), chr(30)) || chr(31)" for part in parts)
+        joined = ", ".join(f"coalesce(CAST({part} AS VARCHAR), chr(30))" for part in parts)
         made = literal(fingerprint(self.schemes, self.look_in) + repr(sorted(self.source.columns.items())))
+        digested = f"sha256(concat({made}, concat_ws(chr(31), {joined}), chr(31)))"
         found = [f"{cleaned_id(s, at[s.field])} AS {_quoted_key(s)}" for s in self.schemes if s.field in at]
         by_name = {scheme.name: scheme for scheme in self.schemes}
         found += [
@@ -356,14 +357,14 @@ class _Work:
         self._occurrences(row_id)
         order = " ORDER BY f.line, f.iteration" if len(self.mappings) > 1 or self._has_twins else ""
         occurrence = "coalesce(t.occurrence, 1)" if self._has_twins else "1"
-        joined = "LEFT JOIN twins AS t ON t.line = f.line AND t.iteration = f.iteration" if self._has_twins else ""
+        numbered = "LEFT JOIN twins AS t ON t.line = f.line AND t.iteration = f.iteration" if self._has_twins else ""
         return self.connection.sql(
             f"""
-            SELECT f.line, {identity} AS identity, sha256(concat({made}, {digested})) AS digested,
+            SELECT f.line, {identity} AS identity, {digested} AS digested,
                    {shown} AS shown, kind, state, booked, value_day, utc, minor_units, code,
                    {", ".join([f"f.{column}" for column in at.values()])}
                    {"".join(f", {each}" for each in found)}
-            FROM (SELECT f.*, {occurrence} AS occurrence FROM parsed AS f {joined}) AS f{order}
+            FROM (SELECT f.*, {occurrence} AS occurrence FROM parsed AS f {numbered}) AS f{order}
             """
         ).to_arrow_table()
 
