@@ -17,6 +17,13 @@ from actuals_pipelines.database.server import ServerAddress, administrator, tena
 from actuals_pipelines.domain.tenant import TenantRef
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: a file's tests stay together, and so do the journeys, which share one running home."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "journeys" else str(item.path)))
+
+
 @dataclass(frozen=True)
 class RunningPostgres:
     """A server of this test session: our own embedded one, as `actuals up` starts it."""
