@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from actuals_pipelines.database.server import ServerAddress, engine
+from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.encryption.providers import platform_key, provider_for
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenant
@@ -206,7 +206,7 @@ class House:
         """Dagster's own tables, as its role sees them."""
         found = must_run(self.home)
         passwords = read_platform_credentials(self.home, provider_for(self.home))
-        database = engine(ServerAddress(*found.postgres), "dagster", "dagster", passwords[DAGSTER])
+        database = engine(found.postgres, "dagster", "dagster", passwords[DAGSTER])
         try:
             with database.connect() as connection:
                 yield connection
