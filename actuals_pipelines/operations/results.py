@@ -37,4 +37,4 @@ class Waiting:
 
     sources: Mapping[str, tuple[date, ...]]
     packages: Mapping[str, tuple[date, ...]]
-    attempt: int = 0  # how often this very work has been asked for and failed
+    mark: str  # changes when something lands or is published: what failed before is then worth another try at once

@@ -78,6 +78,11 @@ def sources_waiting(environment: TenantEnvironment, *, now: datetime) -> dict[st
     return catalogue.waiting(environment, now=now)
 
 
+def catalogue_mark(environment: TenantEnvironment) -> str:
+    """Where the tenant's catalogue stands; see `store.catalogue.mark`."""
+    return catalogue.mark(environment)
+
+
 _NOT_PASSED = (GenerationState.CANDIDATE, GenerationState.HELD)
 
 

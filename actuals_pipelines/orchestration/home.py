@@ -16,7 +16,7 @@ from actuals_pipelines.domain.source import Source
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenants
 from actuals_pipelines.operations.reconcile import close, packages_waiting
 from actuals_pipelines.operations.results import DayResult, Waiting
-from actuals_pipelines.operations.take_in import land, publish, sources_waiting, validate
+from actuals_pipelines.operations.take_in import catalogue_mark, land, publish, sources_waiting, validate
 
 
 class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -55,7 +55,8 @@ class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with loaded.opened("looking for what waits") as environment:
             today = now().astimezone(ZoneInfo(loaded.tenant.time_zone)).date()
             sources = sources_waiting(environment, now=now())
-            return Waiting(sources=sources, packages=packages_waiting(environment, today=today))
+            packages = packages_waiting(environment, today=today)
+            return Waiting(sources=sources, packages=packages, mark=catalogue_mark(environment))
 
 
 @cache

@@ -8,7 +8,7 @@ failed run again.
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import takewhile
@@ -19,6 +19,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.loaded import LoadedTenant
+from actuals_pipelines.operations.results import Waiting
 from actuals_pipelines.orchestration.home import HomeResource
 
 IN_FLIGHT = [
@@ -46,46 +47,55 @@ class Wanted:
     assets: tuple[dg.AssetKey, ...]
     days: tuple[date, ...]
     prefix: str
+    mark: str
 
 
 def arrivals_sensor(
     job: UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
 ) -> dg.SensorDefinition:
     """Ask for one run that takes in all that has landed and is not published yet."""
-    prefixes = {loaded.asset_prefix for loaded in tenants}
 
-    @dg.sensor(
-        name=name,
-        job=job,
-        minimum_interval_seconds=every_seconds,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Landed and not published: asks for a take-in.",
+    def landed(prefix: str, waiting: Waiting) -> Iterator[Wanted]:
+        for source, days in waiting.sources.items():
+            steps = ("raw", "validated", "stored")
+            yield Wanted(tuple(dg.AssetKey([prefix, source, step]) for step in steps), days, prefix, waiting.mark)
+
+    return _sensor(
+        job, name, tenants, every_seconds, description="Landed and not published: asks for a take-in.", wanted_of=landed
     )
-    def arrivals(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
-        wanted, troubles = [], []
-        busy = _busy_tenants(context.instance)
-        for loaded in home.tenants():
-            if loaded.asset_prefix not in prefixes or loaded.asset_prefix in busy:
-                continue
-            try:
-                waiting = home.waiting(loaded)
-            except ActualsError as error:  # one tenant's broken database must not hide another's file
-                troubles.append(f"{loaded.asset_prefix}: {error}")
-                continue
-            for source, days in waiting.sources.items():
-                keys = tuple(
-                    dg.AssetKey([loaded.asset_prefix, source, step]) for step in ("raw", "validated", "stored")
-                )
-                wanted.append(Wanted(keys, days, loaded.asset_prefix))
-        return _answer(context, wanted, troubles)
-
-    return arrivals
 
 
 def published_sensor(
     job: UnresolvedAssetJobDefinition, name: str, tenants: Sequence[LoadedTenant], every_seconds: int
 ) -> dg.SensorDefinition:
     """Ask for one run that reconciles what was published and is in no close yet."""
+
+    def published(prefix: str, waiting: Waiting) -> Iterator[Wanted]:
+        if waiting.sources:
+            return  # take-in first: a close of half a day would be provisional for no reason
+        for package, days in waiting.packages.items():
+            yield Wanted((dg.AssetKey([prefix, package, "reconciliation"]),), days, prefix, waiting.mark)
+
+    return _sensor(
+        job,
+        name,
+        tenants,
+        every_seconds,
+        description="Published and not reconciled: asks for a close.",
+        wanted_of=published,
+    )
+
+
+def _sensor(
+    job: UnresolvedAssetJobDefinition,
+    name: str,
+    tenants: Sequence[LoadedTenant],
+    every_seconds: int,
+    *,
+    description: str,
+    wanted_of: Callable[[str, Waiting], Iterator[Wanted]],
+) -> dg.SensorDefinition:
+    """A sensor that looks into each tenant's catalogue and asks for one run of all that is wanted."""
     prefixes = {loaded.asset_prefix for loaded in tenants}
 
     @dg.sensor(
@@ -93,27 +103,22 @@ def published_sensor(
         job=job,
         minimum_interval_seconds=every_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Published and not reconciled: asks for a close.",
+        description=description,
     )
-    def published(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
-        wanted, troubles = [], []
+    def look(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
+        wanted: list[Wanted] = []
+        troubles = []
         busy = _busy_tenants(context.instance)
         for loaded in home.tenants():
             if loaded.asset_prefix not in prefixes or loaded.asset_prefix in busy:
                 continue
             try:
-                waiting = home.waiting(loaded)
-            except ActualsError as error:
+                wanted += wanted_of(loaded.asset_prefix, home.waiting(loaded))
+            except ActualsError as error:  # one tenant's broken database must not hide another's file
                 troubles.append(f"{loaded.asset_prefix}: {error}")
-                continue
-            if waiting.sources:
-                continue  # take-in first: a close of half a day would be provisional for no reason
-            for package, days in waiting.packages.items():
-                key = dg.AssetKey([loaded.asset_prefix, package, "reconciliation"])
-                wanted.append(Wanted((key,), days, loaded.asset_prefix))
         return _answer(context, wanted, troubles)
 
-    return published
+    return look
 
 
 def _busy_tenants(instance: dg.DagsterInstance) -> set[str]:
@@ -140,7 +145,7 @@ def _answer(
         assets=[key for one in selected for key in one.assets],
         first=first,
         last=last,
-        prefixes={one.prefix for one in selected},
+        marks={one.prefix: one.mark for one in selected},
         instance=context.instance,
         now=time.time(),
     )
@@ -154,21 +159,27 @@ def run_request(
     assets: Sequence[dg.AssetKey],
     first: date,
     last: date,
-    prefixes: Iterable[str],
+    marks: Mapping[str, str],
     instance: dg.DagsterInstance,
     now: float,
 ) -> dg.RunRequest | None:
     """One range run over these assets; None while this very work backs off after a failure, or has failed too often.
 
     The run key is a digest of the work and the run before: a tick that asks twice gets one run, a failed run another.
+    With another mark it is other work: after a file that was held, the next one does not wait.
+
+    Args:
+        marks: tenant -> where its catalogue stands.
     """
-    work = json.dumps([sorted(key.to_user_string() for key in assets), first.isoformat(), last.isoformat()])
+    keys = sorted(key.to_user_string() for key in assets)
+    work = json.dumps([keys, first.isoformat(), last.isoformat(), sorted(marks.items())])
     digest = hashlib.sha256(work.encode()).hexdigest()[:16]
     earlier = instance.get_run_records(dg.RunsFilter(tags={WORK_TAG: digest}), limit=MAX_ATTEMPTS + 1)
     failures = list(takewhile(lambda record: record.dagster_run.status is dg.DagsterRunStatus.FAILURE, earlier))
     if len(failures) >= MAX_ATTEMPTS:
         return None
-    if failures and now - (failures[0].end_time or now) < BACK_OFF_SECONDS * 2 ** (len(failures) - 1):
+    ended = failures[0].end_time or failures[0].create_timestamp.timestamp() if failures else 0.0
+    if failures and now - ended < BACK_OFF_SECONDS * 2 ** (len(failures) - 1):
         return None
     return dg.RunRequest(
         run_key=f"{digest}:{earlier[0].dagster_run.run_id if earlier else 'first'}",
@@ -176,7 +187,7 @@ def run_request(
         tags={
             ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
             ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
-            TENANTS_TAG: ",".join(sorted(prefixes)),
+            TENANTS_TAG: ",".join(sorted(marks)),
             WORK_TAG: digest,
         },
     )

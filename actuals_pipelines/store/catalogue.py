@@ -62,6 +62,17 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
     return {name: tuple(sorted(found[name])) for name in known if name in found}
 
 
+def mark(env: TenantEnvironment) -> str:
+    """Changes whenever something landed or was published: the same work with another mark is other work."""
+    query = sa.select(
+        sa.select(sa.func.max(tables.unit.c.sequence)).scalar_subquery(),
+        sa.select(sa.func.count()).select_from(tables.arrival).scalar_subquery(),
+        sa.select(sa.func.max(tables.publication.c.sequence)).scalar_subquery(),
+    )
+    with env.engine.begin() as connection:
+        return "-".join(str(number or 0) for number in connection.execute(query).one())
+
+
 def not_reconciled(env: TenantEnvironment, package: str, sources: Iterable[str]) -> tuple[date, ...]:
     """Source-days with publications of these sources that no standing close of the package took in."""
     p = tables.publication
