@@ -17,6 +17,7 @@ from actuals_pipelines.database.server import ServerAddress, administrator, tena
 from actuals_pipelines.domain.tenant import TenantRef
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes: a file's tests stay together, and so do the journeys, which share one running home."""
     for item in items:

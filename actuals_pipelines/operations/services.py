@@ -374,7 +374,7 @@ def _address(recorded: Mapping[str, Any]) -> ServerAddress:
 def _free_port(preferred: int, taken: Collection[int]) -> int:
     """`preferred` if it is free on loopback, else the next free one, within a hundred; else any."""
     for port in (*range(preferred, preferred + 100), 0):
-        if port in taken:
+        if port in taken or not _reserve(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -384,6 +384,27 @@ def _free_port(preferred: int, taken: Collection[int]) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("no port on 127.0.0.1 is free")
+
+
+_reservations: list[socket.socket] = []
+
+
+def _reserve(port: int) -> bool:
+    """Keep a port for this process from now on, though nobody listens on it yet; false if another home did.
+
+    Two homes that start at the same moment see the same ports free. A name in Linux' abstract socket space is held as
+    long as the process lives and leaves nothing behind; elsewhere the first to listen wins.
+    """
+    if port == 0 or sys.platform != "linux":
+        return True
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0actuals port {port}")
+    except OSError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True
 
 
 def _has_loaded(home: Home, found: Running) -> bool:
