@@ -98,10 +98,11 @@ def _validate_day(environment: TenantEnvironment, source: Source, day: date) -> 
         return DayResult(day, "nothing", {"units": 0})
     judged = [_generation(environment, source, unit) for unit in units]
     checks = [CheckResult(c["check"], c["outcome"], c["severity"] == "critical") for g in judged for c in g.checks]
-    profiles = [Profile.from_bytes(p) for g in judged if (p := generations.profile(environment, g)) is not None]
-    if profiles:
+    whole = _profile(environment, judged)
+    if whole is not None:
         history = catalogue.rows_by_day(environment, source.name, day - timedelta(days=HISTORY_DAYS), day)
-        for check in judge_day(merge(profiles), list(history.values()), source):
+        before = _profile_of_the_day_before(environment, source, day) if whole.balances else None
+        for check in judge_day(whole, list(history.values()), source, before=before):
             checks.append(CheckResult(check.check, check.outcome, check.severity == "critical"))
     counts = {name: sum(g.counts.get(name, 0) for g in judged) for name in ("raw", "transactions", "rejected")}
     counts["units"] = len(units)
@@ -109,6 +110,20 @@ def _validate_day(environment: TenantEnvironment, source: Source, day: date) -> 
     could_not = any(g.verdict is Verdict.COULD_NOT_RUN for g in judged)
     outcome = "could_not_run" if could_not else "held" if counts["units_held"] else "passed"
     return DayResult(day, outcome, counts, tuple(checks))
+
+
+def _profile(environment: TenantEnvironment, judged: Sequence[Generation]) -> Profile | None:
+    """The profile of several units together; None where none of them could be measured."""
+    kept = [profile for each in judged if (profile := generations.profile(environment, each)) is not None]
+    return merge(Profile.from_bytes(profile) for profile in kept) if kept else None
+
+
+def _profile_of_the_day_before(environment: TenantEnvironment, source: Source, day: date) -> Profile | None:
+    """What the statements of the last earlier day closed with: whether published or not, today's must open with it."""
+    earlier = catalogue.day_before(environment, source.name, day)
+    if earlier is None:
+        return None
+    return _profile(environment, [each for _, each in _judged(environment, source, earlier) if each is not None])
 
 
 def _generation(environment: TenantEnvironment, source: Source, unit: Unit) -> Generation:

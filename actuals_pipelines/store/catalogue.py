@@ -62,6 +62,18 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
     return {name: tuple(sorted(found[name])) for name in known if name in found}
 
 
+def day_before(env: TenantEnvironment, source: str, day_: date) -> date | None:
+    """The last earlier source-day that has a unit."""
+    u = tables.unit
+    query = (
+        sa.select(sa.func.max(u.c.partition))
+        .join(tables.source, tables.source.c.id == u.c.source_id)
+        .where(tables.source.c.name == source, u.c.partition < day_, u.c.repeat_of.is_(None))
+    )
+    with env.engine.begin() as connection:
+        return connection.execute(query).scalar()
+
+
 def mark(env: TenantEnvironment) -> str:
     """Changes whenever something landed or was published: the same work with another mark is other work."""
     query = sa.select(
