@@ -202,6 +202,6 @@ def test_the_good_days_are_materialized_and_the_bad_one_is_not(backfilled: House
         )
         days = connection.scalars(sa.text(query), {"key": json.dumps(["south", "bank", "stored"])}).all()
 
-    # The sensor may have looked before the backfill: what no unit names yet counts as today's, which is not in the range.
+    # The sensor may have looked before the backfill: what no unit names yet counts as today's, out of the range.
     in_range = {str(day) for day in RANGE}
     assert sorted(in_range & set(days)) == [str(day) for day in RANGE if day != BAD]
