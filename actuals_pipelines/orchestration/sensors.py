@@ -1,8 +1,8 @@
 """Sensors: look into the loaded tenants' catalogues, ask for one run each of take-in and reconciliation.
 
 They have no cursor: what waits is "landed and not published", "published and not reconciled". A tenant that has a
-run queued or started is left alone, and a run key carries an attempt number, because Dagster never runs the key of a
-failed run again.
+run queued or started is left alone. A run key names the work and the run of it before, because Dagster never runs the
+key of a failed run again.
 """
 
 import hashlib
