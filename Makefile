@@ -43,7 +43,10 @@ clients:
 test: install clients  ## every test; as root on Debian it installs the ssh clients the tests use
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
+COMPILE := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+
 .PHONY: lock
 lock: install  ## resolve the newest versions into requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock
+	$(COMPILE) --extra dev --extra spark --upgrade --output-file requirements.lock
+	$(COMPILE) --extra benchmarks --constraints requirements.lock --upgrade --output-file requirements-benchmarks.lock
