@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,10 @@ class StatementControls:
 
     `credits` and `debits` are what the reader added up over booked entries, both as positive numbers; `stated_*`
     is what the file itself claims. None means that the file does not say.
+
+    `statement` names the statement within its account, `number` is the sender's own running number (CAMT ElctrncSeqNb
+    or LglSeqNb, MT940 :28C:), which may start again each year. `first_on` and `last_on` are the days that the statement
+    covers: its own period, else the days of its balances, else the first and last booking date of its entries.
     """
 
     account: str | None
@@ -24,6 +29,9 @@ class StatementControls:
     stated_credits: int | None = None
     stated_debits: int | None = None
     stated_entries: int | None = None
+    number: str | None = None
+    first_on: date | None = None
+    last_on: date | None = None
 
     @property
     def gap(self) -> int | None:
