@@ -14,7 +14,7 @@ from actuals_pipelines.operations.provision import Applied, apply
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.settings import Home
 from actuals_pipelines.tenants.registry import Plan, Registered, current, list_tenants, versions
-from actuals_pipelines.tenants.yaml_text import read_text
+from actuals_pipelines.yaml_text import read_text
 
 
 class VersionUnknown(ConfigurationError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actuals_pipelines.tenants.schema import shown
-from actuals_pipelines.tenants.yaml_text import Data
+from actuals_pipelines.yaml_text import Data
 
 _NAMED_BY = ("name", "user")
 """Entries of these lists are told apart by name, so that inserting one does not "change" all that follow."""

@@ -22,7 +22,7 @@ from actuals_pipelines.tenants.parse_package import implicit_ids, read_ids, read
 from actuals_pipelines.tenants.parse_source import mapped_fields, read_source
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest, problems_of
-from actuals_pipelines.tenants.yaml_text import YamlRefused, load
+from actuals_pipelines.yaml_text import YamlRefused, load
 
 
 def parse_tenant(text: str, origin: str) -> Tenant:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from actuals_pipelines.tenants.yaml_text import Data, Problem, Steps, YamlText
+from actuals_pipelines.yaml_text import Data, Problem, Steps, YamlText
 
 
 @dataclass(frozen=True, slots=True)

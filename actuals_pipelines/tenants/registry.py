@@ -14,7 +14,7 @@ from actuals_pipelines.domain.tenant import Tenant, TenantRef
 from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.tenants.difference import Change, Difference, difference
 from actuals_pipelines.tenants.parse import parse_tenant
-from actuals_pipelines.tenants.yaml_text import Data, load
+from actuals_pipelines.yaml_text import Data, load
 
 _STORED = "the registry"  # the origin of complaints about a version that was applied before
 

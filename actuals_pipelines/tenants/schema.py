@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator, ValidationError
 
-from actuals_pipelines.tenants.yaml_text import Data, Problem, YamlText
+from actuals_pipelines.yaml_text import Data, Problem, YamlText
 
 TENANT_SCHEMA = "tenant.schema.json"
 _UNKNOWN_KEY = "additionalProperties"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actuals_pipelines.tenants.difference import difference
-from actuals_pipelines.tenants.yaml_text import load
+from actuals_pipelines.yaml_text import load
 from actuals_pipelines_tests.tenants.examples import ACME, changed
 
 

@@ -12,7 +12,7 @@ from actuals_pipelines.domain.source import IdScheme, Minimisation, ProcessingSe
 from actuals_pipelines.tenants import parse_package as parse_package_module
 from actuals_pipelines.tenants import parse_source
 from actuals_pipelines.tenants.parse import parse_package, parse_tenant
-from actuals_pipelines.tenants.yaml_text import YamlRefused
+from actuals_pipelines.yaml_text import YamlRefused
 from actuals_pipelines_tests.tenants.examples import ACME, PUBLIC_KEY, changed
 
 PLAIN = """\

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actuals_pipelines.tenants.parse import parse_package, parse_tenant
-from actuals_pipelines.tenants.yaml_text import YamlRefused, load
+from actuals_pipelines.yaml_text import YamlRefused, load
 from actuals_pipelines_tests.tenants.examples import ACME
 
 _WORDS = sorted(

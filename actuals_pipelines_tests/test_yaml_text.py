@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actuals_pipelines.tenants.yaml_text import YamlRefused, load, read_text
+from actuals_pipelines.yaml_text import YamlRefused, load, read_text
 
 
 def test_scalars_stay_what_was_written() -> None:
