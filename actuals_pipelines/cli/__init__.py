@@ -12,6 +12,7 @@ from actuals_pipelines.errors import ActualsError
 
 # command -> (module, what it does). The module holds a click command of the same name, `-` written as `_`.
 COMMANDS = {
+    "read": ("read", "Print the transactions and control totals of a file; needs no home."),
     "match": ("match", "Reconcile plain files by a matching package; needs no home."),
     "init": ("init", "Make a home: key, database, certificates."),
     "tenant": ("tenant", "Apply a tenant's file; list and show tenants."),
