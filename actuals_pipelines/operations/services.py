@@ -43,15 +43,18 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 # Not in the repository's dagster.yaml: Dagster refuses a file whose variables are not set, also to validate code.
 _STORAGE = """
 storage:
-  postgres:
-    postgres_db:
-      hostname: {env: ACTUALS_DAGSTER_PG_HOST}
-      port: {env: ACTUALS_DAGSTER_PG_PORT}
-      username: {env: ACTUALS_DAGSTER_PG_USER}
-      password: {env: ACTUALS_DAGSTER_PG_PASSWORD}
-      db_name: dagster
-      # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, on which Dagster's NOTIFY fails.
-      scheme: postgresql+psycopg2
+  custom:
+    module: actuals_pipelines.orchestration.storage
+    class: PooledPostgresStorage
+    config:
+      postgres_db:
+        hostname: {env: ACTUALS_DAGSTER_PG_HOST}
+        port: {env: ACTUALS_DAGSTER_PG_PORT}
+        username: {env: ACTUALS_DAGSTER_PG_USER}
+        password: {env: ACTUALS_DAGSTER_PG_PASSWORD}
+        db_name: dagster
+        # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, on which Dagster's NOTIFY fails.
+        scheme: postgresql+psycopg2
 """
 
 
@@ -214,7 +217,7 @@ def prepare_dagster(platform: Platform, passwords: Mapping[str, str], sockets: P
 
 def dagster_yaml(address: ServerAddress) -> str:
     """The home's dagster.yaml: the repository's, and the home's PostgreSQL as storage, verified as its address says."""
-    tls = f"      params: {json.dumps(dict(address.tls))}\n" if address.tls else ""
+    tls = f"        params: {json.dumps(dict(address.tls))}\n" if address.tls else ""
     return (_PACKAGE_ROOT / "dagster.yaml").read_text() + _STORAGE + tls
 
 

@@ -4,23 +4,31 @@ Each asset has daily partitions and takes a range of days in one run. What decid
 catalogue; what Dagster holds is the view of it: counts and verdicts, per day.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.operations.results import DayResult
+from actuals_pipelines.operations.results import CheckResult, DayResult
 from actuals_pipelines.orchestration.home import HomeResource
 
 RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
 """For steps that talk to other machines. A refused file is refused again: `validated` and `stored` do not retry."""
 
-UNIT_CHECKS = ("readable", "totals_agree", "rejects", "ids", "complete")
-DAY_CHECKS = ("duplicates", "volume", "continuity")
-CHECKS = (*UNIT_CHECKS, *DAY_CHECKS, "own_expectations", "could_run")
+VERDICT = "verdict"
+"""The one check of `validated`: a day's verdict, with the names of what did not pass.
+
+Dagster writes each evaluation in three statements of its own, and a tenant-day has ten checks a source: one evaluation
+a day says the same for a tenth. `actuals day` shows every check of every unit, as the catalogue has it.
+"""
+_VERDICT_IN_WORDS = (
+    "Whether the day may go on: control totals, rejects, ids and completeness of each unit hold it; duplicates, volume "
+    "and continuity of the day warn. `actuals day TENANT SOURCE DATE` shows each check of each unit."
+)
 
 
 def tenant_assets(loaded: LoadedTenant, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -72,13 +80,13 @@ def _validated(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDef
         kinds={"greatexpectations"},
         code_version=loaded.mapping_version(source),
         # Not blocking for Dagster: one bad day of thirty would stop all thirty. The catalogue's gate holds the day.
-        check_specs=[dg.AssetCheckSpec(name, asset=key, partitions_def=days) for name in CHECKS],
+        check_specs=[dg.AssetCheckSpec(VERDICT, asset=key, partitions_def=days, description=_VERDICT_IN_WORDS)],
         description=f"Transactions of {source.name}, normalised by the tenant's mapping and judged unit by unit.",
     )
     def validated(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         results = home.judge(prefix, source, _days(context))
         _describe_days(context, results)
-        return dg.MaterializeResult(check_results=list(_verdicts(context, key, results)))
+        return dg.MaterializeResult(check_results=[_verdict(context, key, results)])
 
     return validated
 
@@ -148,43 +156,54 @@ def _describe_days(context: dg.AssetExecutionContext, results: Sequence[DayResul
             context.add_asset_metadata(_metadata(result), asset_key=context.asset_key, partition_key=day)
 
 
-def _verdicts(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]
-) -> Iterable[dg.AssetCheckResult]:
-    """Log each day's own verdict, then one summary for each check.
+def _verdict(context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]) -> dg.AssetCheckResult:
+    """Log each day's own verdict; return the one that Dagster asks of the step.
 
-    A range run's single AssetCheckResult has no partition, and every day would stay "planned" for ever.
+    A range run's AssetCheckResult has no partition, and every day would stay "planned" for ever.
     """
-    single = len(context.partition_keys) == 1
-    for name in CHECKS:
-        failed: list[str] = []
-        holds = False
-        for result in results:
-            outcomes = [check for check in result.checks if check.name == name]
-            passed = all(check.outcome == "passed" for check in outcomes)
-            holds_day = any(check.holds and check.outcome != "passed" for check in outcomes)
-            holds = holds or holds_day
-            if not passed:
-                failed.append(result.day.isoformat())
-            if not single:
-                evaluation = dg.AssetCheckEvaluation(
-                    asset_key=key,
-                    check_name=name,
-                    passed=passed,
-                    partition=result.day.isoformat(),
-                    severity=_severity(holds_day),
-                    metadata={"outcome": dg.MetadataValue.text(result.outcome)},
-                    blocking=False,
-                )
-                # The annotation of log_event forgets check evaluations; the engine takes them.
-                context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
-        yield dg.AssetCheckResult(
-            check_name=name,
-            asset_key=key,
-            passed=not failed,
-            severity=_severity(holds),
-            metadata={"days_judged": len(results), "days_failed": len(failed)},
+    if len(context.partition_keys) == 1 and len(results) == 1:
+        [only] = results
+        return dg.AssetCheckResult(check_name=VERDICT, asset_key=key, **judgement(only))
+    for result in results:
+        evaluation = dg.AssetCheckEvaluation(
+            check_name=VERDICT, asset_key=key, partition=result.day.isoformat(), blocking=False, **judgement(result)
         )
+        # The annotation of log_event forgets check evaluations; the engine takes them.
+        context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
+    held = [result.day.isoformat() for result in results if result.is_held]
+    warned = [result.day.isoformat() for result in results if not result.is_held and _not_passed(result)]
+    return dg.AssetCheckResult(
+        check_name=VERDICT,
+        asset_key=key,
+        passed=not held and not warned,
+        severity=_severity(bool(held)),
+        description=f"{len(results)} days judged, {len(held)} held, {len(warned)} with warnings.",
+        metadata={"days held": ", ".join(held) or "none", "days with warnings": ", ".join(warned) or "none"},
+    )
+
+
+def judgement(result: DayResult) -> dict[str, Any]:
+    """One day's verdict, as AssetCheckEvaluation and AssetCheckResult both take it: names and counts only."""
+    failed = _not_passed(result)
+    holding = sorted({check.name for check in failed if check.holds})
+    warning = sorted({check.name for check in failed if not check.holds} - set(holding))
+    parts = [f"{words}: {', '.join(names)}" for words, names in (("held by", holding), ("warned by", warning)) if names]
+    return {
+        "passed": not failed and not result.is_held,
+        "severity": _severity(result.is_held),
+        "description": "; ".join(parts) or ("Nothing was delivered." if result.outcome == "nothing" else "All passed."),
+        "metadata": _metadata(result) | {name: _worst(result, name) for name in (*holding, *warning)},
+    }
+
+
+def _not_passed(result: DayResult) -> list[CheckResult]:
+    return [check for check in result.checks if check.outcome != "passed"]
+
+
+def _worst(result: DayResult, name: str) -> str:
+    """A day's units may each have failed or not come to an answer: the latter says that a machine must be mended."""
+    outcomes = {check.outcome for check in result.checks if check.name == name}
+    return "could_not_run" if "could_not_run" in outcomes else "failed"
 
 
 def _finish_days(

@@ -1,0 +1,48 @@
+"""What a day's verdict tells in Dagster: names and counts, and whether the day is held or only warned about."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from actuals_pipelines.operations.results import CheckResult, DayResult
+from actuals_pipelines.orchestration.assets import judgement
+
+DAY = date(2026, 11, 20)
+TOTALS = CheckResult("totals_agree", "failed", holds=True)
+VOLUME = CheckResult("volume", "failed", holds=False)
+GOOD = CheckResult("rejects", "passed", holds=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "checks", "passed", "severity", "words"),
+    [
+        ("passed", (GOOD,), True, "WARN", "All passed."),
+        ("nothing", (), True, "WARN", "Nothing was delivered."),
+        ("passed", (GOOD, VOLUME), False, "WARN", "warned by: volume"),
+        ("held", (GOOD, TOTALS, VOLUME), False, "ERROR", "held by: totals_agree; warned by: volume"),
+        ("could_not_run", (CheckResult("ids", "could_not_run", holds=True),), False, "ERROR", "held by: ids"),
+    ],
+    ids=["good", "nothing came", "warned", "held", "could not run"],
+)
+def test_a_days_verdict_says_what_did_not_pass(
+    outcome: str, checks: tuple[CheckResult, ...], passed: bool, severity: str, words: str
+) -> None:
+    told = judgement(DayResult(DAY, outcome, {"raw": 3}, checks))
+
+    assert (told["passed"], told["severity"], told["description"]) == (
+        passed,
+        dg.AssetCheckSeverity[severity],
+        words,
+    )
+    failed = {check.name: check.outcome for check in checks if check.outcome != "passed"}
+    assert told["metadata"] == {"outcome": outcome, "raw": 3, **failed}
+
+
+def test_a_check_that_could_not_run_on_one_unit_is_told_before_a_failure_on_another() -> None:
+    """A machine must be mended before a person can judge the data."""
+    checks = (TOTALS, CheckResult("totals_agree", "could_not_run", holds=True))
+
+    assert judgement(DayResult(DAY, "could_not_run", {}, checks))["metadata"]["totals_agree"] == "could_not_run"
