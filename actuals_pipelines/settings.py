@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +20,7 @@ from actuals_pipelines.errors import ConfigurationError
 
 HOME_FOLDER = ".actuals"
 HOME_FILE = "home.json"
+_NO_LOGIN = (1 << 32) - 1
 
 
 class HomeNotFound(ConfigurationError):
@@ -33,12 +35,24 @@ class HomeNotFound(ConfigurationError):
         return f"No home was found. Looked in:\n  {places}\nMake one with `actuals init`, or name one with --home."
 
 
+class HomeFileRefused(ConfigurationError):
+    """A home's own description cannot be used."""
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(path, found)
+        self.path, self.found = path, found
+
+    def __str__(self) -> str:
+        return f"The home's {self.path} cannot be used: {self.found}. Correct it, or restore it from a backup."
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where one home's things lie. Paths only: opening any of them is another room's work."""
 
     root: Path
     uuid: UUID
+    four_eyes: bool = True  # whether a release needs a second person: `"four_eyes": false` in home.json waives it
 
     @property
     def data(self) -> Path:
@@ -107,8 +121,42 @@ def find_home(named: str | None = None, start: Path | None = None) -> Home:
         candidates = [folder / HOME_FOLDER for folder in (here, *here.parents)]
     for folder in candidates:
         if (folder / HOME_FILE).is_file():
-            return Home(root=folder, uuid=UUID(json.loads((folder / HOME_FILE).read_text())["home"]))
+            return read_home(folder)
     raise HomeNotFound(("--home", "ACTUALS_HOME", *(str(folder) for folder in candidates)))
+
+
+def read_home(folder: Path) -> Home:
+    """The home that a folder's `home.json` describes. Raises HomeFileRefused."""
+    file = folder / HOME_FILE
+    try:
+        content = json.loads(file.read_text())
+        home, four_eyes = UUID(content["home"]), content.get("four_eyes", True)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise HomeFileRefused(str(file), "it is not the JSON that `actuals init` wrote") from None
+    if not isinstance(four_eyes, bool):
+        raise HomeFileRefused(str(file), '"four_eyes" is neither true nor false')
+    return Home(root=folder, uuid=home, four_eyes=four_eyes)
+
+
+def operator() -> str:
+    """Who runs this process, as the machine knows them: "uid:1000".
+
+    Linux keeps the user who logged in through `sudo` and `su` (loginuid, audit(7)), so that two persons who work under
+    the home's one account are two. Where there is none (a container, a service), it is the process's own user.
+    """
+    try:
+        login = int(Path("/proc/self/loginuid").read_text())
+    except (OSError, ValueError):
+        login = _NO_LOGIN
+    return f"uid:{os.getuid() if login == _NO_LOGIN else login}"
+
+
+def operator_name(actor: str) -> str:
+    """An actor for people to read, as in uid:1000 (anna), where the machine still knows the name."""
+    try:
+        return f"{actor} ({pwd.getpwuid(int(actor.removeprefix('uid:'))).pw_name})"
+    except (KeyError, ValueError):
+        return actor
 
 
 def door_key() -> bytes:

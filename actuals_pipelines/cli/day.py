@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -16,9 +18,10 @@ from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.operations.units import is_unreadable, rejects_of, source_of
 from actuals_pipelines.report.words import check_in_words, plural
-from actuals_pipelines.settings import Home
-from actuals_pipelines.store import catalogue
+from actuals_pipelines.settings import Home, operator_name
+from actuals_pipelines.store import catalogue, releases
 from actuals_pipelines.store.generations import Generation
+from actuals_pipelines.store.releases import Release
 
 REJECTS_SHOWN = 50
 
@@ -40,9 +43,11 @@ def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: 
         with loaded.opened("day") as environment:
             source_of(environment, source)
             units = catalogue.day(environment, source, day_.date())
+            made = [one.id for history in units for one in history.generations]
+            asked = releases.of_generations(environment, made)
             documents = []
             for history in units:
-                document = _document(history, unit_name(environment, history.unit))
+                document = _document(history, unit_name(environment, history.unit), asked)
                 if wants_rejects:
                     found = rejects_of(environment, history)
                     document["rejects"] = found.to_pylist() if found is not None else []
@@ -55,7 +60,7 @@ def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: 
     sys.exit(1 if any(one["state"] == held for unit in documents for one in unit["generations"]) else 0)
 
 
-def _document(history: catalogue.UnitHistory, name: str | None) -> dict[str, Any]:
+def _document(history: catalogue.UnitHistory, name: str | None, asked: Mapping[UUID, Release]) -> dict[str, Any]:
     unit = history.unit
     return {
         "unit": unit.id,
@@ -64,7 +69,7 @@ def _document(history: catalogue.UnitHistory, name: str | None) -> dict[str, Any
         "size_bytes": unit.size_bytes,
         "raw": unit.raw_state,
         "repeat_of": unit.repeat_of,
-        "generations": [_generation(one) for one in history.generations],
+        "generations": [_generation(one, asked.get(one.id)) for one in history.generations],
         "publications": [
             {"publication": p.id, "published_at": p.published_at, "counts": dict(p.counts)}
             for p in history.publications
@@ -73,7 +78,7 @@ def _document(history: catalogue.UnitHistory, name: str | None) -> dict[str, Any
     }
 
 
-def _generation(one: Generation) -> dict[str, Any]:
+def _generation(one: Generation, asked: Release | None) -> dict[str, Any]:
     return {
         "generation": one.id,
         "state": one.state.value,
@@ -81,6 +86,16 @@ def _generation(one: Generation) -> dict[str, Any]:
         "is_readable": not is_unreadable(one),
         "counts": dict(one.counts),
         "checks": [dict(check) for check in one.checks],
+        "release": None
+        if asked is None
+        else {
+            "asked_by": asked.asked_by,
+            "asked_at": asked.asked_at,
+            "reason": asked.reason,
+            "approved_by": asked.approved_by,
+            "approved_at": asked.approved_at,
+            "four_eyes": asked.needs_another,
+        },
     }
 
 
@@ -116,7 +131,15 @@ def _show_generation(screen: Page, one: dict[str, Any], unit: str, tenant: str) 
             screen.line(f"    {words}: {check_in_words(check)}", "red" if one["state"] == "held" else "yellow")
             if check["check"] == "rejects":
                 screen.line("      --rejects lists them")
-    if one["state"] == "held" and one["is_readable"]:
+    asked = one["release"]
+    if asked:
+        screen.line(f"    release asked for by {operator_name(asked['asked_by'])}: {asked['reason']}")
+    if asked and asked["approved_by"]:
+        alone = "" if asked["four_eyes"] else ", alone: four eyes were off"
+        screen.line(f"    approved by {operator_name(asked['approved_by'])}{alone}")
+    elif asked and one["state"] == "held":
+        screen.line(f"    waits for another person: actuals source approve {tenant} {unit}")
+    elif one["state"] == "held" and one["is_readable"]:
         screen.line(f"    let it through: actuals source release {tenant} {unit} --reason TEXT")
 
 

@@ -1,8 +1,8 @@
-"""`actuals source`: list a tenant's sources, hand a file over, let a held unit through."""
+"""`actuals source`: list a tenant's sources, hand a file over, let a held unit through with four eyes."""
 
 from __future__ import annotations
 
-import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -13,9 +13,11 @@ from actuals_pipelines.cli.options import home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.cli.progress import Progress
 from actuals_pipelines.operations.loaded import load_tenant
+from actuals_pipelines.operations.releases import approve_release, ask_release, asked_release, follow_policy
 from actuals_pipelines.operations.servers import running_postgres
-from actuals_pipelines.operations.units import release, source_of, source_states, upload, upload_day
-from actuals_pipelines.settings import Home
+from actuals_pipelines.operations.units import source_of, source_states, upload, upload_day
+from actuals_pipelines.report.words import check_in_words
+from actuals_pipelines.settings import Home, operator, operator_name
 
 
 @click.group()
@@ -104,14 +106,63 @@ def upload_(*, tenant: str, name: str, file: Path, day: datetime | None, home: H
 @home_option
 @json_option
 def release_(*, tenant: str, unit: str, reason: str, home: Home, as_json: bool) -> None:
-    """Let a held UNIT of TENANT through; the next run publishes it."""
+    """Ask to let a held UNIT of TENANT through; another person approves it with `actuals source approve`.
+
+    Where home.json says `"four_eyes": false`, one person is enough and the unit is let through at once.
+    """
     if not reason.strip():
         raise click.UsageError("--reason must say why: an auditor will read it.")
-    with running_postgres(home):
+    with running_postgres(home) as platform:
         loaded = load_tenant(home, tenant)
+        follow_policy(platform, loaded.ref)
         with loaded.opened("source release") as environment:
-            # The actor is an opaque id; who has it is the machine's knowledge.
-            after = release(environment, unit, reason=reason, actor=f"uid:{os.getuid()}")
+            asked = ask_release(environment, unit, reason=reason, by=operator())
+            after = None if home.four_eyes else approve_release(environment, unit, by=operator())
+    if as_json:
+        state = after.state.value if after else "held"
+        print_json(
+            {"tenant": tenant, "unit": unit, "state": state, "asked_by": asked.asked_by, "four_eyes": home.four_eyes}
+        )
+    elif after:
+        click.echo(f"Released by one person (four eyes are off): unit {unit}. The next run publishes it:")
+        click.echo(f"  actuals run {tenant}")
+    else:
+        click.echo(
+            f"Asked by {operator_name(asked.asked_by)}: release of unit {unit}. Another person approves it with:"
+        )
+        click.echo(f"  actuals source approve {tenant} {unit}")
+
+
+@source.command("approve")
+@click.argument("tenant")
+@click.argument("unit")
+@click.option("--yes", is_flag=True, help="Do not ask again.")
+@home_option
+@json_option
+def approve_(*, tenant: str, unit: str, yes: bool, home: Home, as_json: bool) -> None:
+    """Approve the release of a held UNIT of TENANT that another person asked for; the next run publishes it.
+
+    Shows what did not pass and the reason given, and asks. Who you are is the login's user, through sudo too.
+    Exit 0: let through; 1: not approved; 2: refused.
+    """
+    with running_postgres(home) as platform:
+        loaded = load_tenant(home, tenant)
+        follow_policy(platform, loaded.ref)
+        with loaded.opened("source approve") as environment:
+            held, asked = asked_release(environment, unit)
+            if not as_json:
+                click.echo(f"Unit {unit} is held:")
+                for check in held.checks:
+                    if check["outcome"] != "passed":
+                        click.echo(f"  {check['check']}: {check_in_words(check)}")
+                click.echo(f"{operator_name(asked.asked_by)} asks to release it: {asked.reason}")
+            if not yes and (as_json or not click.confirm("Approve?")):
+                if as_json:
+                    print_json({"tenant": tenant, "unit": unit, "state": "held", "reason": asked.reason})
+                else:
+                    click.echo("Nothing was changed.")
+                sys.exit(1)
+            after = approve_release(environment, unit, by=operator())
     if as_json:
         print_json({"tenant": tenant, "unit": unit, "state": after.state.value, "verdict": "released"})
     else:

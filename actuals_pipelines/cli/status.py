@@ -17,7 +17,7 @@ from actuals_pipelines.settings import Home
 @click.option("--link", is_flag=True, help="Also print the link that opens Dagster's UI: whoever has it gets in.")
 def status(home: Home, as_json: bool, link: bool) -> None:
     """Show the home's services. Exit 0: all healthy; 1: not all, or not running."""
-    document = status_document(home)
+    document = status_document(home) | {"four_eyes": home.four_eyes}
     found = running(home)
     if link and found:
         document["link"] = dagster_link(home, found)
@@ -28,6 +28,8 @@ def status(home: Home, as_json: bool, link: bool) -> None:
         for service in document["services"]:
             words = "healthy" if service["healthy"] else "NOT healthy"
             click.echo(f"  {service['name']:<10} {words:<12} {service['url']}")
+        if not home.four_eyes:
+            click.echo("  four eyes: off (home.json): one person alone may release a held unit")
         if "link" in document:
             click.echo(document["link"])
     sys.exit(0 if all(service["healthy"] for service in document["services"]) else 1)

@@ -15,7 +15,11 @@ from actuals_pipelines.database.tables import CONTROL, TENANT
 ROWS = "select, insert, update, delete"
 
 _HIDDEN_FROM_READERS = frozenset({"secret", "oauth_token", "error_original"})
-_APPEND_ONLY = frozenset({"audit_outbox"})
+_NARROW = {  # where `app` and `control` may not do everything with rows
+    "audit_outbox": "select, insert",
+    "policy": "select",
+    "release": "select, insert (id, generation_id, asked_by, reason_sealed), update (approved_by, approved_at)",
+}
 
 # Columns are named where a door must not choose the rest: the state of a body, the unit it became part of.
 _DOOR = {
@@ -33,12 +37,12 @@ def tenant_grants(role: str) -> dict[str, str]:
         return dict(_DOOR)
     if role == "ro":
         return {name: "select" for name in sorted(TENANT.tables) if name not in _HIDDEN_FROM_READERS}
-    return {name: "select, insert" if name in _APPEND_ONLY else ROWS for name in sorted(TENANT.tables)}
+    return {name: _NARROW.get(name, ROWS) for name in sorted(TENANT.tables)}
 
 
 def control_grants() -> dict[str, str]:
     """Table -> privileges of the role `control`."""
-    return dict.fromkeys(sorted(CONTROL.tables), ROWS)
+    return {name: _NARROW.get(name, ROWS) for name in sorted(CONTROL.tables)}
 
 
 def apply_grants(connection: sa.Connection, role: str, grants: Mapping[str, str], *, sees_revision: bool) -> None:

@@ -109,6 +109,14 @@ def upgrade_tenant(admin: sa.Engine, ref: TenantRef) -> None:
             apply_grants(connection, tenant_role(ref, name), tenant_grants(name), sees_revision=not is_door)
 
 
+@contextmanager
+def as_owner(admin: sa.Engine, ref: TenantRef) -> Iterator[sa.Connection]:
+    """A transaction in a tenant's database as the owner of its tables: for what its own roles may not write."""
+    with other_database(admin, ref.database).begin() as connection:
+        _run(connection, "set local role {}", tenant_role(ref, "owner"))
+        yield connection
+
+
 def rotate_tenant(admin: sa.Engine, ref: TenantRef) -> dict[str, str]:
     """Give a tenant's roles new passwords; sessions that are open stay. Returns "app", "ro", "door" -> password."""
     with _statements(admin) as connection:

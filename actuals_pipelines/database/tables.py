@@ -142,6 +142,21 @@ generation = sa.Table(  # a unit's result under one reader, mapping and minimisa
     sa.CheckConstraint("state <> 'published' or verdict in ('passed', 'released')", name="published_has_passed"),
 )
 
+release = sa.Table(  # one person asks to let a held generation through, another approves
+    "release",
+    TENANT,
+    _id(),
+    sa.Column("generation_id", sa.Uuid, sa.ForeignKey("generation.id"), nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("asked_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("reason_sealed", sa.LargeBinary, nullable=False),
+    sa.Column("needs_another", sa.Boolean, nullable=False, server_default=sa.true()),  # by `policy`, when approved
+    sa.Column("approved_by", sa.Text),
+    sa.Column("approved_at", _TIME),
+    sa.CheckConstraint("not needs_another or approved_by <> asked_by", name="release_has_four_eyes"),
+    sa.Index("release_open", "generation_id", unique=True, postgresql_where=sa.text("approved_by is null")),
+)
+
 publication = sa.Table(  # one unit made live, as a difference of rows
     "publication",
     TENANT,
@@ -227,11 +242,19 @@ audit_outbox = sa.Table(  # written in the transaction that changes something; c
     "audit_outbox",
     TENANT,
     sa.Column("sequence", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),  # known before it is written: in the detail's AAD
     sa.Column("at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("object", sa.Text, nullable=False),
     sa.Column("detail_sealed", sa.LargeBinary),
+)
+
+policy = sa.Table(  # what the home's administrator decided: the tenant's own processes may only read it
+    "policy",
+    TENANT,
+    sa.Column("name", sa.Text, primary_key=True),  # four_eyes: without a row it is on
+    sa.Column("is_on", sa.Boolean, nullable=False),
 )
 
 # --- Control ----------------------------------------------------------------------------------------------------------
@@ -274,4 +297,15 @@ api_key = sa.Table(
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("expires_at", _TIME),
     sa.Column("revoked_at", _TIME),
+)
+
+platform_audit_outbox = sa.Table(  # what changes a tenant here, as `audit_outbox` does in its own database
+    "audit_outbox",
+    CONTROL,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenant.id"), nullable=False),
+    sa.Column("at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
 )

@@ -17,6 +17,7 @@ from actuals_pipelines.encryption.columns import seal_to_public
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.landing import raw
 from actuals_pipelines.landing.record import lock_landing, record_unit
+from actuals_pipelines.tenants import audit
 
 if TYPE_CHECKING:
     from actuals_pipelines.tenants.environment import TenantEnvironment
@@ -96,6 +97,8 @@ def land(
             )
         )
         unit = record_unit(connection, source, source_id, partition, delivery, sealed=sealed, name_sealed=name_sealed)
+        if door == "upload":
+            audit.record(connection, "source.upload", unit.id)
     log.info("unit landed: tenant=%s unit=%s door=%s repeat_of=%s", env.ref.uuid, unit.id, door, unit.repeat_of)
     return unit
 

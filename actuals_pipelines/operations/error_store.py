@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from actuals_pipelines.database.tables import error_original
 from actuals_pipelines.encryption.columns import open_column, seal_column
 from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.tenants import audit
 from actuals_pipelines.tenants.environment import TenantEnvironment
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,9 @@ def kept_error(environment: TenantEnvironment, reference: str) -> str:
         row_id = UUID(reference)
     except ValueError:
         raise ErrorNotFound(environment.tenant.name, reference) from None
-    with environment.engine.connect() as connection:
+    with environment.engine.begin() as connection:
         sealed = connection.execute(sa.select(error_original.c.sealed).where(error_original.c.id == row_id)).scalar()
-    if sealed is None:
-        raise ErrorNotFound(environment.tenant.name, reference)
+        if sealed is None:
+            raise ErrorNotFound(environment.tenant.name, reference)
+        audit.record(connection, "error.show", row_id)  # reading is the access: no entry, no text
     return open_column(environment.keys, "error_original", "sealed", row_id, sealed).decode()

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from actuals_pipelines.database.provision import create_platform
 from actuals_pipelines.database.server import production_address
@@ -29,7 +29,7 @@ from actuals_pipelines.operations.platform_credentials import (
     write_platform_credentials,
 )
 from actuals_pipelines.operations.servers import running_server
-from actuals_pipelines.settings import HOME_FILE, Home
+from actuals_pipelines.settings import HOME_FILE, Home, read_home
 
 HOME_VERSION = 1
 
@@ -82,7 +82,7 @@ def _identity(root: Path) -> tuple[Home, bool]:
     """The home's id is written before its key is made, so that a second try finds the key of the first."""
     path = root / HOME_FILE
     if path.exists():
-        return Home(root, UUID(json.loads(path.read_text())["home"])), False
+        return read_home(root), False
     if root.exists() and any(root.iterdir()):
         raise HomeFolderTaken(str(root))
     root.mkdir(mode=0o700, parents=True, exist_ok=True)

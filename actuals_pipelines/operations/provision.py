@@ -21,6 +21,7 @@ from actuals_pipelines.domain.tenant import Tenant, TenantRef
 from actuals_pipelines.encryption.keyring import KeyringMissing, create_keyring
 from actuals_pipelines.operations.api_keys import ShownOnce, first_api_keys
 from actuals_pipelines.operations.platform import Platform
+from actuals_pipelines.operations.releases import follow_policy
 from actuals_pipelines.operations.views import write_views
 from actuals_pipelines.tenants.credentials import credentials, save_credentials
 from actuals_pipelines.tenants.difference import Difference
@@ -79,6 +80,7 @@ def apply(
         password = _keys_and_database(platform, ref)
         (platform.home.data / ref.prefix).mkdir(mode=0o700, parents=True, exist_ok=True)
         _rows(platform, ref, password, registered)
+        follow_policy(platform, ref)
     # Views before keys: what could fail has then been tried, and a key that is shown works.
     write_views(platform, registered, environments)
     shown = first_api_keys(platform, registered)

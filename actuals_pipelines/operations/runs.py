@@ -13,6 +13,7 @@ from actuals_pipelines.operations.dagster_client import DagsterClient, RunProgre
 from actuals_pipelines.operations.loaded import LoadedTenant
 from actuals_pipelines.operations.services import COOKIE, gateway_token, must_run
 from actuals_pipelines.settings import Home
+from actuals_pipelines.tenants import audit
 
 STEPS = ("raw", "validated", "stored")
 RUN_TIMEOUT_SECONDS = 4 * 3600
@@ -78,6 +79,9 @@ def run_days(
         job = next((name for name in jobs.get(assets[0], ()) if name.startswith(kind)), None)
         if job is None:
             raise AssetsNotListed(prefix)
+        with loaded.opened("run") as environment, environment.engine.begin() as connection:
+            # Written first: a run that a person asked for has its entry, whatever becomes of it.
+            audit.record(connection, f"run.{kind}", f"{first} to {last}")
         run_id = client.launch(job, assets, first, last, {"actuals/tenants": prefix, "actuals/asked_by": "cli"})
         end = client.wait(run_id, RUN_TIMEOUT_SECONDS, partial(tell, kind))
         finished.append(FinishedRun(kind, run_id, end.status, end.failed_steps))

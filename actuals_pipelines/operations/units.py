@@ -1,17 +1,17 @@
-"""Units in an operator's hands: hand a file over, let a held unit through, see what rejected records lack."""
+"""Units in an operator's hands: hand a file over, see how far each source is and what rejected records lack."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import BinaryIO
-from uuid import UUID, uuid4
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from actuals_pipelines.domain.source import Source, SourceKind
-from actuals_pipelines.domain.unit import GenerationState, Unit
+from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.landing import land
 from actuals_pipelines.landing.arrivals import day_in_name
@@ -49,27 +49,6 @@ class SourceTakesNoFiles(ActualsError):
             f"Source {self.source!r} is of kind {self.kind!r} and takes no files: only sources of kind "
             f"{' and '.join(_TAKES_FILES)} do. Give the tenant a source of such a kind for this file."
         )
-
-
-class UnitUnreadable(ActualsError):
-    """A unit that should be released could not be read, so there is nothing to let through."""
-
-    def __init__(self, unit_id: UUID) -> None:
-        super().__init__(unit_id)
-        self.unit_id = unit_id
-
-    def __str__(self) -> str:
-        return (
-            f"Unit {self.unit_id} could not be read, so it has no rows that a release could let through. `actuals day` "
-            "shows the reason: correct the source's format or mapping and run the day again, or deliver the file anew."
-        )
-
-
-class NoUnitId(ActualsError):
-    """What should name a unit is no unit id."""
-
-    def __str__(self) -> str:
-        return "A unit is named by its id, a UUID; `actuals day TENANT SOURCE DATE` lists them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +107,6 @@ def upload(env: TenantEnvironment, source: Source, stream: BinaryIO, *, name: st
     if source.kind not in _TAKES_FILES:
         raise SourceTakesNoFiles(source.name, source.kind)
     return land(env, source, stream, door="upload", delivery=f"upload/{uuid4()}", partition=day, name=name)
-
-
-def release(env: TenantEnvironment, unit: str, *, reason: str, actor: str) -> Generation:
-    """Let a held unit through; reason and actor are kept in the audit.
-
-    Raises:
-        NoUnitId, UnitUnreadable, NothingToRelease
-    """
-    try:
-        unit_id = UUID(unit)
-    except ValueError:
-        raise NoUnitId from None
-    for one in generations.of_units(env, [unit_id]):
-        if one.state is GenerationState.HELD and is_unreadable(one):
-            raise UnitUnreadable(unit_id)
-    return generations.release(env, unit_id, reason, actor)
 
 
 def is_unreadable(generation: Generation) -> bool:

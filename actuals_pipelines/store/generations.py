@@ -2,7 +2,8 @@
 
     candidate -> passed | held -> published -> superseded
 
-A person may release a held one. The database refuses to publish what has neither passed nor been released.
+Persons may release a held one: `store.releases`. The database refuses to publish what has neither passed nor been
+released.
 """
 
 from __future__ import annotations
@@ -49,19 +50,6 @@ class Generation:
     checks: Sequence[Mapping[str, Any]]  # [{check, severity, outcome}]
     transactions_file_id: UUID
     rejects_file_id: UUID | None
-
-
-class NothingToRelease(ActualsError):
-    """A unit that should be released is not held."""
-
-    def __init__(self, unit_id: UUID, found: str) -> None:
-        super().__init__(unit_id, found)
-        self.unit_id, self.found = unit_id, found
-
-    def __str__(self) -> str:
-        return (
-            f"Unit {self.unit_id} is not held: {self.found}. `actuals day` lists the units of a day with their state."
-        )
 
 
 class AlreadyJudged(ActualsError):
@@ -180,33 +168,6 @@ def judge(
         [after] = _select(connection, t.c.id == generation.id)
     if changed is None:
         raise AlreadyJudged(generation.id, after.state)
-    return after
-
-
-def release(env: TenantEnvironment, unit_id: UUID, reason: str, actor: str) -> Generation:
-    """Let a held unit through; the reason is kept sealed in the audit outbox, in the same transaction.
-
-    Raises:
-        NothingToRelease: the unit has no held generation.
-    """
-    t = tables.generation
-    with env.engine.begin() as connection:
-        changed = connection.execute(
-            sa.update(t)
-            .where(t.c.unit_id == unit_id, t.c.state == GenerationState.HELD.value)
-            .values(state=GenerationState.PASSED.value, verdict=Verdict.RELEASED.value)
-            .returning(t.c.id)
-        ).first()
-        if changed is None:
-            states = [g.state for g in _select(connection, t.c.unit_id == unit_id)]
-            raise NothingToRelease(unit_id, f"it is {', '.join(states)}" if states else "nothing was made of it yet")
-        outbox = tables.audit_outbox
-        # The row's own number is not known before it is written, and the outbox is append-only: the unit stands for it.
-        sealed = seal_bytes(env, outbox.c.detail_sealed, str(unit_id), reason.encode())
-        connection.execute(
-            sa.insert(outbox).values(actor=actor, action="unit.release", object=str(unit_id), detail_sealed=sealed)
-        )
-        [after] = _select(connection, t.c.id == changed.id)
     return after
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from actuals_pipelines.database.tables import api_key
 from actuals_pipelines.errors import ConfigurationError
+from actuals_pipelines.tenants.audit import record_on_platform
 from actuals_pipelines.tenants.projections import ApiKeyView
 
 
@@ -48,6 +49,7 @@ def add_api_key(control: sa.Engine, tenant_id: UUID, key: ApiKeyView) -> None:
     }
     with control.begin() as connection:
         connection.execute(sa.insert(api_key).values(row))
+        record_on_platform(connection, tenant_id, "api-key.create", f"{key.key_id} ({key.mode})")
 
 
 def list_api_keys(control: sa.Engine, tenant_id: UUID) -> list[ApiKey]:
@@ -79,3 +81,4 @@ def mark_revoked(control: sa.Engine, tenant_id: UUID, tenant: str, key_id: str, 
     with control.begin() as connection:
         if connection.execute(update).rowcount == 0:
             raise ApiKeyUnknown(tenant, key_id)
+        record_on_platform(connection, tenant_id, "api-key.revoke", key_id)

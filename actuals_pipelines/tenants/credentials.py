@@ -12,6 +12,7 @@ from actuals_pipelines.database.tables import tenant_environment
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.environments import ref_bytes
 from actuals_pipelines.encryption.providers import KeyProvider
+from actuals_pipelines.tenants.audit import record_on_platform
 
 
 def save_credentials(control: sa.Engine, provider: KeyProvider, ref: TenantRef, passwords: Mapping[str, str]) -> None:
@@ -26,6 +27,7 @@ def save_credentials(control: sa.Engine, provider: KeyProvider, ref: TenantRef, 
     update = statement.on_conflict_do_update(index_elements=keys, set_={"credentials_wrapped": wrapped})
     with control.begin() as connection:
         connection.execute(update)
+        record_on_platform(connection, ref.uuid, "environment.credentials", ref.environment)
 
 
 def credentials(control: sa.Engine, provider: KeyProvider, ref: TenantRef) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ from actuals_pipelines.database import tables
 from actuals_pipelines.domain.source import SourceKind
 from actuals_pipelines.domain.tenant import Tenant, TenantRef
 from actuals_pipelines.errors import ActualsError, ConfigurationError
+from actuals_pipelines.tenants.audit import record_on_platform
 from actuals_pipelines.tenants.difference import Change, Difference, difference
 from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.yaml_text import Data, load
@@ -147,6 +148,7 @@ def store(control: sa.Engine, planned: Plan) -> Registered:
                 connection.execute(sa.insert(tables.tenant).values(id=uuid, name=planned.tenant.name))
             row = {"tenant_id": uuid, "version": version, "yaml": planned.yaml}
             connection.execute(sa.insert(tables.tenant_version).values(row))
+            record_on_platform(connection, uuid, "tenant.apply", f"version {version}")
     except sa.exc.IntegrityError:
         raise TenantChangedMeanwhile(planned.tenant.name) from None
     return Registered(uuid, planned.tenant, version, planned.yaml, before.environments if before else ())

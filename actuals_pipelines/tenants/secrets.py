@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from actuals_pipelines.database.tables import secret
 from actuals_pipelines.encryption.columns import open_column, seal_column
 from actuals_pipelines.errors import ConfigurationError
+from actuals_pipelines.tenants import audit
 from actuals_pipelines.tenants.environment import TenantEnvironment
 
 MAX_BYTES = 16_384
@@ -57,6 +58,7 @@ def set_secret(environment: TenantEnvironment, name: str, value: bytes) -> None:
     )
     with environment.engine.begin() as connection:
         connection.execute(update)
+        audit.record(connection, "secret.set", name)
 
 
 def get_secret(environment: TenantEnvironment, name: str) -> bytes:

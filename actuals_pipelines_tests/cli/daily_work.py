@@ -90,8 +90,19 @@ def a_day_of_work(shell: Shell) -> None:
     take_in_and_close(folder, closes=False)
     # One of five records was rejected, which is more than one in twenty: the unit waits for a person.
     [held] = json.loads(shell.run("day", "acme", "psp", str(DAY), "--json").stdout)["units"]
-    assert shell.json("source", "release", "acme", held["unit"], "--reason", "a known typo")["state"] == "passed"
+    with one_person_alone(shell):
+        assert shell.json("source", "release", "acme", held["unit"], "--reason", "a known typo")["state"] == "passed"
     take_in_and_close(folder)
+
+
+@contextmanager
+def one_person_alone(shell: Shell) -> Iterator[None]:
+    """The home without the rule of four eyes."""
+    file = shell.folder / ".actuals" / "home.json"
+    as_it_was = file.read_text()
+    file.write_text(json.dumps(json.loads(as_it_was) | {"four_eyes": False}))
+    yield
+    file.write_text(as_it_was)
 
 
 def take_in_and_close(

@@ -182,6 +182,50 @@ def test_what_is_not_held_is_not_released_and_a_reason_is_needed(shell: Shell) -
     assert "named by its id" in shell.run("source", "release", "acme", "psp", "--reason", "x").stderr
 
 
+def test_one_person_released_alone_and_the_day_says_so(shell: Shell) -> None:
+    [unit] = document(shell, "day", "acme", "psp", str(DAY), code=0)["units"]
+
+    release = unit["generations"][0]["release"]
+    assert (release["reason"], release["four_eyes"]) == ("a known typo", False)
+    assert "alone: four eyes were off" in shell.run("day", "acme", "psp", str(DAY)).stdout
+
+
+def test_a_release_needs_a_second_login(shell: Shell) -> None:
+    day = "2026-02-06"
+    (shell.folder / f"psp-{day}.csv").write_text("reference,gross,currency,day\norder-8,7.001,EUR,2026-02-06\n")
+    unit = shell.json("source", "upload", "acme", "psp", f"psp-{day}.csv")["unit"]
+    take_in_and_close(shell.folder, DAY.replace(day=6), ("psp",), closes=False)
+    words = ("source", "approve", "acme", unit)
+    try:
+        Path("/proc/self/loginuid").write_text(Path("/proc/self/loginuid").read_text())
+    except OSError:
+        pytest.skip("this machine does not let a test log in as somebody else (CAP_AUDIT_CONTROL)")
+
+    assert "Nobody has asked" in shell.run(*words).stderr
+    asked = shell.run("source", "release", "acme", unit, "--reason", "the bank rounds", login=4711)
+    alone = shell.run(*words, "--yes", login=4711)
+    shown = shell.run(*words, given="n\n", login=4712)
+    passed = shell.run(*words, "--yes", login=4712)
+
+    assert (asked.returncode, alone.returncode, shown.returncode, passed.returncode) == (0, 2, 1, 0), alone.stderr
+    assert f"actuals source approve acme {unit}" in asked.stdout
+    assert "asked for by uid:4711, who is you" in alone.stderr
+    assert "uid:4711 asks to release it: the bank rounds" in shown.stdout
+    assert "rejects: records could not become transactions" in shown.stdout
+    assert shell.run("day", "acme", "psp", day).returncode == 0
+
+
+def test_the_audit_tells_who_did_what(shell: Shell) -> None:
+    entries = document(shell, "audit", "list", "acme", code=0)["entries"]
+
+    did = [entry["action"] for entry in entries]
+    for action in ("tenant.apply", "api-key.create", "source.upload", "policy.set", "release.ask", "release.approve"):
+        assert action in did
+    assert "a known typo" in [entry["detail"] for entry in entries]
+    assert all(entry["actor"].startswith("uid:") for entry in entries)
+    assert "release.approve" in shell.run("audit", "list", "acme").stdout
+
+
 def test_sources_are_listed_with_what_is_live(shell: Shell) -> None:
     shop, psp, _ = shell.json("source", "list", "acme")["sources"]
 
@@ -200,6 +244,8 @@ def test_a_kept_error_is_shown_to_who_has_its_reference(shell: Shell) -> None:
     assert CANARY not in str(failed.value)
     assert f"a library's words about {CANARY}" in shown.stdout
     assert unknown.returncode == 2
+    looked = [entry["about"] for entry in document(shell, "audit", "list", "acme", code=0)["entries"][-1:]]
+    assert looked == [failed.value.reference]
 
 
 def test_no_value_of_a_row_reaches_a_log(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ import pytest
 from actuals_pipelines_tests.tenants.examples import ACME, changed
 
 _MAIN = "from actuals_pipelines.cli import main; main()"
+_LOGIN = "open('/proc/self/loginuid', 'w').write('{}');"
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Shell:
 
     folder: Path
 
-    def run(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, given: str = "", login: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Call `actuals`; `login` is the user who logged in and works under this account, as with sudo."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ACTUALS_")}
         environment["ACTUALS_KEYS"] = str(self.folder / "keys")
         return subprocess.run(
-            [sys.executable, "-c", _MAIN, *words],
+            [sys.executable, "-c", _MAIN if login is None else _LOGIN.format(login) + _MAIN, *words],
             input=given,
             capture_output=True,
             text=True,

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from actuals_pipelines.database.tables import generation, publication, source, unit
+from actuals_pipelines.database.tables import generation, publication, release, source, unit
 from actuals_pipelines_tests.conftest import TenantDatabase
 
 SOURCE = uuid4()
@@ -50,7 +50,15 @@ def a_generation(connection: sa.Connection, state: str = "candidate", verdict: s
     return generation_id
 
 
+def approved(connection: sa.Connection, generation_id: UUID) -> None:
+    row = {"id": uuid4(), "generation_id": generation_id, "asked_by": "anna", "reason_sealed": b""}
+    connection.execute(release.insert().values(row))
+    connection.execute(release.update().where(release.c.id == row["id"]).values(approved_by="ben"))
+
+
 def to(connection: sa.Connection, generation_id: UUID, state: str, verdict: str | None) -> None:
+    if verdict == "released":
+        approved(connection, generation_id)
     connection.execute(generation.update().where(generation.c.id == generation_id).values(state=state, verdict=verdict))
 
 

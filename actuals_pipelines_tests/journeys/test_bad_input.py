@@ -12,8 +12,9 @@ import pytest
 
 from actuals_pipelines.landing.streams import EmptyDelivery
 from actuals_pipelines.operations import take_in
+from actuals_pipelines.operations.releases import ask_release
 from actuals_pipelines.operations.results import DayResult
-from actuals_pipelines.operations.units import release, source_of, upload
+from actuals_pipelines.operations.units import source_of, upload
 from actuals_pipelines.report.words import check_in_words
 from actuals_pipelines.store import catalogue
 from actuals_pipelines.store.live import control_totals
@@ -140,7 +141,7 @@ def test_a_bad_file_that_is_delivered_well_again_is_published(careful: Careful) 
     [(unit, _)] = catalogue.held(careful.env)
     assert careful.rows("bank_files") == 1
     with pytest.raises(Exception, match="could not be read"):
-        release(careful.env, str(unit.id), reason="a test", actor="uid:0")
+        ask_release(careful.env, str(unit.id), reason="a test", by="uid:0")
 
 
 def test_an_empty_file_is_refused_at_once(careful: Careful) -> None:

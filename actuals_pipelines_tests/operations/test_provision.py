@@ -295,3 +295,9 @@ def test_a_secret_is_kept_sealed_and_given_back_to_its_own_tenant(platform: Plat
 def test_an_unknown_tenant_is_named_with_those_that_exist(platform: Platform) -> None:
     with pytest.raises(TenantUnknown):
         open_environment(platform.home, "nobody")
+
+
+def test_the_platforms_audit_is_only_added_to(platform: Platform) -> None:
+    for forged in ("delete from audit_outbox", "update audit_outbox set actor = 'uid:0'"):
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), platform.control.begin() as connection:
+            connection.exec_driver_sql(forged)

@@ -30,7 +30,7 @@ def test_what_landed_waits_until_it_is_published_or_held(acme: Books) -> None:
 
     assert catalogue.waiting(acme.env, now=NOW) == {}
     assert catalogue.held(acme.env) == [(fresh, held)]
-    generations.release(acme.env, fresh.id, "checked", "person-1")
+    acme.release(fresh)
     assert catalogue.waiting(acme.env, now=NOW) == {"shop": (DAY,)}
 
 

@@ -168,7 +168,7 @@ def test_an_older_unit_that_passes_late_does_not_displace_the_newer(acme: Books,
     held = generations.judge(acme.env, acme.candidate(older, [("a", 1)]), Verdict.HELD, [])
     acme.deliver(source, [("a", 2)])
     acme.publish(source)
-    generations.release(acme.env, older.id, "checked with the bank", "person-1")
+    acme.release(older)
 
     assert acme.publish(source) == []
 
@@ -240,30 +240,6 @@ def test_what_is_held_is_not_published_and_the_rest_of_the_day_is(acme: Books) -
     acme.publish(ADDING)
 
     assert acme.amounts(ADDING) == {"b": 2}
-
-
-def test_a_released_unit_is_published_and_the_release_is_in_the_outbox(acme: Books) -> None:
-    """The reason is sealed; who did what to which unit is not."""
-    unit = acme.land(ADDING)
-    generations.judge(acme.env, acme.candidate(unit, [("a", 1)]), Verdict.HELD, [])
-
-    generations.release(acme.env, unit.id, "the bank confirmed it", "person-1")
-    acme.publish(ADDING)
-
-    assert acme.amounts(ADDING) == {"a": 1}
-    with acme.env.engine.begin() as connection:
-        [entry] = connection.execute(sa.select(tables.audit_outbox)).all()
-    assert (entry.actor, entry.action, entry.object) == ("person-1", "unit.release", str(unit.id))
-    assert b"confirmed" not in entry.detail_sealed
-
-
-def test_what_is_not_held_cannot_be_released(acme: Books) -> None:
-    """Neither a unit that passed nor one of which nothing was made."""
-    passed, untouched = acme.deliver(ADDING, [("a", 1)]), acme.land(ADDING)
-
-    for unit, found in ((passed, "it is passed"), (untouched, "nothing was made of it yet")):
-        with pytest.raises(generations.NothingToRelease, match=found):
-            generations.release(acme.env, unit.id, "why not", "person-1")
 
 
 def test_a_check_that_could_not_run_leaves_a_candidate(acme: Books) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.providers import FileProvider, WrappedKeyRefused
 from actuals_pipelines.tenants.api_keys import ApiKeyUnknown, add_api_key, list_api_keys, mark_revoked
+from actuals_pipelines.tenants.audit import entries
 from actuals_pipelines.tenants.credentials import credentials, save_credentials
 from actuals_pipelines.tenants.projections import ApiKeyView
 from actuals_pipelines.tenants.registry import (
@@ -135,3 +136,14 @@ def test_an_api_key_is_kept_as_a_hash_and_can_be_revoked_once(control: sa.Engine
     assert (key.view.hash, key.view.sources, key.view.revoked_at) == (view.hash, ("shop",), NOW)
     with pytest.raises(ApiKeyUnknown):
         mark_revoked(control, tenant.uuid, "acme", "11ff", NOW)
+
+
+def test_what_is_done_to_a_tenant_is_recorded(control: sa.Engine) -> None:
+    tenant = store(control, plan(control, ACME, "acme.yaml"))
+    view = ApiKeyView("00fe", b"hash", "prod", "web shop", None, None, None)
+    add_api_key(control, tenant.uuid, view)
+    mark_revoked(control, tenant.uuid, "acme", "00fe", NOW)
+
+    listed = [(entry.action, entry.about) for entry in entries([], control, tenant.uuid)]
+
+    assert listed == [("tenant.apply", "version 1"), ("api-key.create", "00fe (prod)"), ("api-key.revoke", "00fe")]

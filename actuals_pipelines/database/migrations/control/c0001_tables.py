@@ -60,3 +60,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "version"),
     )
+    op.create_table(
+        "audit_outbox",
+        sa.Column("sequence", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"],
+            ["tenant.id"],
+        ),
+        sa.PrimaryKeyConstraint("sequence"),
+    )

@@ -29,12 +29,20 @@ def upgrade() -> None:
     op.create_table(
         "audit_outbox",
         sa.Column("sequence", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("object", sa.Text(), nullable=False),
         sa.Column("detail_sealed", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("sequence"),
+        sa.UniqueConstraint("id"),
+    )
+    op.create_table(
+        "policy",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("is_on", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "data_file",
@@ -218,6 +226,30 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("unit_id", "fingerprint"),
+    )
+    op.create_table(
+        "release",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("generation_id", sa.Uuid(), nullable=False),
+        sa.Column("asked_by", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("reason_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("needs_another", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("not needs_another or approved_by <> asked_by", name="release_has_four_eyes"),
+        sa.ForeignKeyConstraint(
+            ["generation_id"],
+            ["generation.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "release_open",
+        "release",
+        ["generation_id"],
+        unique=True,
+        postgresql_where=sa.text("approved_by is null"),
     )
     op.create_table(
         "publication",

@@ -1,7 +1,7 @@
 """Generations change state only as designed, and only what passed is published: whoever writes, whatever the program.
 
 candidate -> passed | held      by the verdict
-held -> passed                  only released
+held -> passed                  only released, which one person asked for and another approved (`policy` may waive it)
 passed -> published             after it, its unit, fingerprint and verdict stay
 any -> superseded
 superseded -> candidate         an older mapping that is in force again: it is judged anew
@@ -47,6 +47,29 @@ begin
             was, new.state, coalesce(new.verdict, 'none')
             using errcode = 'check_violation';
     end if;
+    if was = 'held' and new.state = 'passed' and not exists (
+        select from public.release where generation_id = new.id and approved_by is not null
+    ) then
+        raise exception 'a held generation passes only when its release was approved' using errcode = 'check_violation';
+    end if;
+    return new;
+end $$
+"""
+
+# The check constraint compares the two persons; this sees that the rule and the first of them are not chosen freely.
+_RELEASE = """
+create function release_guard() returns trigger language plpgsql set search_path = pg_catalog, public as $$
+begin
+    if tg_op = 'INSERT' and new.approved_by is not null then
+        raise exception 'a release is asked for first and approved later' using errcode = 'check_violation';
+    end if;
+    if tg_op = 'UPDATE' and (old.approved_by is not null
+        or (new.id, new.generation_id, new.asked_by, new.asked_at, new.reason_sealed)
+            is distinct from (old.id, old.generation_id, old.asked_by, old.asked_at, old.reason_sealed))
+    then
+        raise exception 'a release is approved once, as it was asked for' using errcode = 'check_violation';
+    end if;
+    new.needs_another := coalesce((select is_on from public.policy where name = 'four_eyes'), true);
     return new;
 end $$
 """
@@ -69,8 +92,12 @@ end $$
 
 def upgrade() -> None:
     op.execute(_GENERATION)
+    op.execute(_RELEASE)
     op.execute(_PUBLICATION)
-    op.execute("revoke all on function generation_guard(), publication_guard() from public")
+    op.execute("revoke all on function generation_guard(), release_guard(), publication_guard() from public")
+    op.execute(
+        "create trigger release_guard before insert or update on release for each row execute function release_guard()"
+    )
     op.execute(
         "create trigger generation_guard before insert or update on generation "
         "for each row execute function generation_guard()"
