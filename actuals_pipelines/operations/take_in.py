@@ -10,9 +10,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.domain.unit import GenerationState, Unit, Verdict
@@ -20,19 +21,21 @@ from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import ExpressionRefused
 from actuals_pipelines.landing import claim_arrivals, destroy_raw, land_inbox, open_unit
 from actuals_pipelines.normalise import MappedColumnMissing, MappingRefused, Normalised, normalise
+from actuals_pipelines.operations.days import day_results, standing_generations
 from actuals_pipelines.operations.pull import land_pull
-from actuals_pipelines.operations.results import CheckResult, DayResult
+from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.readers import FileRefused, Reading, open_reader
 from actuals_pipelines.store import catalogue, generations
 from actuals_pipelines.store.generations import Generation
 from actuals_pipelines.store.publish import publish as publish_day
 from actuals_pipelines.tables import TRANSACTIONS
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.validate import Profile, judge_day, judge_unit, measure, merge, suite_digest
+from actuals_pipelines.validate import Profile, UnitToJudge, judge_own, judge_units, measure, suite_digest
 
 log = logging.getLogger(__name__)
 
-HISTORY_DAYS = 28
+JUDGED_TOGETHER = 256
+"""Units that one validation judges: their profiles wait in memory, half a megabyte each at most."""
 READABLE = "readable"
 """The check that a unit which cannot be read at all fails; a person cannot release it."""
 
@@ -50,24 +53,35 @@ def land(environment: TenantEnvironment, source: Source, days: Sequence[date], *
         land_inbox(environment, source, now)
     else:
         claim_arrivals(environment, now)
-    return [_landed(day, catalogue.units_of_day(environment, source.name, day)) for day in days]
+    units = catalogue.units_of_days(environment, source.name, days)
+    return [_landed(day, [unit for unit in units if unit.partition == day]) for day in days]
 
 
 def validate(environment: TenantEnvironment, source: Source, days: Sequence[date]) -> list[DayResult]:
-    """Give every landed unit of these days a generation and a verdict; then judge each day as a whole."""
-    return [_validate_day(environment, source, day) for day in days]
+    """Give every landed unit of these days a generation and a verdict; then judge each day as a whole.
+
+    Units are read one by one and judged together: a validation costs the same for one and for hundreds.
+    """
+    units = catalogue.units_of_days(environment, source.name, days)
+    originals = [unit for unit in units if unit.repeat_of is None]
+    judged = _judged_units(environment, source, originals)
+    by_day: dict[date, list[Generation]] = {day: [] for day in days}
+    for unit in originals:
+        by_day[unit.partition].append(judged[unit.id])
+    return day_results(environment, source, by_day)
 
 
 def publish(environment: TenantEnvironment, source: Source, days: Sequence[date]) -> list[DayResult]:
     """Make live what passed. A day with a held unit is reported held; its other units are live all the same."""
+    published = {day: publish_day(environment, source, day) for day in days}
+    standing = standing_generations(environment, source, days)
     results = []
-    for day in days:
-        done = publish_day(environment, source, day)
+    for day, done in published.items():
         counts: dict[str, int] = {}
         for publication in done:
             for name, count in publication.counts.items():
                 counts[name] = counts.get(name, 0) + count
-        waiting = [g for _, g in _judged(environment, source, day) if g is None or g.state in _NOT_PASSED]
+        waiting = [g for g in standing[day] if g is None or g.state in _NOT_PASSED]
         outcome = "held" if waiting else "published" if done else "nothing"
         results.append(DayResult(day, outcome, {**counts, "units_held": len(waiting)}))
     return results
@@ -92,47 +106,68 @@ def _landed(day: date, units: Sequence[Unit]) -> DayResult:
     return DayResult(day, "landed" if units else "nothing", counts)
 
 
-def _validate_day(environment: TenantEnvironment, source: Source, day: date) -> DayResult:
-    units = [unit for unit in catalogue.units_of_day(environment, source.name, day) if unit.repeat_of is None]
-    if not units:
-        return DayResult(day, "nothing", {"units": 0})
-    judged = [_generation(environment, source, unit) for unit in units]
-    checks = [CheckResult(c["check"], c["outcome"], c["severity"] == "critical") for g in judged for c in g.checks]
-    whole = _profile(environment, judged)
-    if whole is not None:
-        history = catalogue.rows_by_day(environment, source.name, day - timedelta(days=HISTORY_DAYS), day)
-        before = _profile_of_the_day_before(environment, source, day) if whole.balances else None
-        for check in judge_day(whole, list(history.values()), source, before=before):
-            checks.append(CheckResult(check.check, check.outcome, check.severity == "critical"))
-    counts = {name: sum(g.counts.get(name, 0) for g in judged) for name in ("raw", "transactions", "rejected")}
-    counts["units"] = len(units)
-    counts["units_held"] = sum(g.state is GenerationState.HELD for g in judged)
-    could_not = any(g.verdict is Verdict.COULD_NOT_RUN for g in judged)
-    outcome = "could_not_run" if could_not else "held" if counts["units_held"] else "passed"
-    return DayResult(day, outcome, counts, tuple(checks))
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A unit that was read, normalised and kept, and waits for its verdict."""
+
+    generation: Generation
+    to_judge: UnitToJudge
 
 
-def _profile(environment: TenantEnvironment, judged: Sequence[Generation]) -> Profile | None:
-    """The profile of several units together; None where none of them could be measured."""
-    kept = [profile for each in judged if (profile := generations.profile(environment, each)) is not None]
-    return merge(Profile.from_bytes(profile) for profile in kept) if kept else None
-
-
-def _profile_of_the_day_before(environment: TenantEnvironment, source: Source, day: date) -> Profile | None:
-    """What the statements of the last earlier day closed with: whether published or not, today's must open with it."""
-    earlier = catalogue.day_before(environment, source.name, day)
-    if earlier is None:
-        return None
-    return _profile(environment, [each for _, each in _judged(environment, source, earlier) if each is not None])
-
-
-def _generation(environment: TenantEnvironment, source: Source, unit: Unit) -> Generation:
-    """The unit's judged generation under today's reader and mapping; made if it is not there yet."""
+def _judged_units(environment: TenantEnvironment, source: Source, units: Sequence[Unit]) -> dict[UUID, Generation]:
+    """Unit id -> its judged generation under today's reader and mapping; made where it is not there yet."""
     mapping = mapping_digest(environment, source)
-    fingerprint = hashlib.sha256(b"generation 1" + unit.digest + mapping).digest()
-    known = generations.find(environment, unit, fingerprint)
-    if known is not None and known.state is not GenerationState.CANDIDATE:
-        return known
+    fingerprints = {unit.id: hashlib.sha256(b"generation 1" + unit.digest + mapping).digest() for unit in units}
+    known = generations.found(environment, fingerprints)
+    judged = {unit_id: each for unit_id, each in known.items() if each.state is not GenerationState.CANDIDATE}
+    waiting: list[_Candidate] = []
+    for unit in units:
+        if unit.id in judged:
+            continue
+        made = _kept(environment, source, unit, known.get(unit.id)) or _made(
+            environment, source, unit, fingerprints[unit.id], mapping
+        )
+        if isinstance(made, Generation):
+            judged[unit.id] = made
+        else:
+            waiting.append(made)
+        if len(waiting) == JUDGED_TOGETHER:
+            judged |= _verdicts(environment, source, waiting)
+            waiting = []
+    return judged | _verdicts(environment, source, waiting)
+
+
+def _verdicts(environment: TenantEnvironment, source: Source, waiting: Sequence[_Candidate]) -> dict[UUID, Generation]:
+    """Judge what waits in one validation and keep the verdicts; unit id -> generation."""
+    if not waiting:
+        return {}
+    verdicts = judge_units([each.to_judge for each in waiting], source)
+    given = [
+        generations.Given(each.generation, verdict.verdict, [check.as_mapping() for check in verdict.checks])
+        for each, verdict in zip(waiting, verdicts, strict=True)
+    ]
+    after = generations.judge_all(environment, given, suite_digest=suite_digest(source))
+    return {each.unit_id: each for each in after}
+
+
+def _kept(environment: TenantEnvironment, source: Source, unit: Unit, known: Generation | None) -> _Candidate | None:
+    """A candidate of an earlier run that got no verdict: a kill, or a check that could not run. It is not read again.
+
+    None if there is none, or it was not measured.
+    """
+    profile = None if known is None else generations.profiles(environment, [known.id]).get(known.id)
+    if known is None or profile is None:
+        return None
+    if known.counts.get("card_numbers") and unit.raw_state == "kept":
+        destroy_raw(environment, unit)
+    own = judge_own(generations.candidate_rows(environment, known), source) if source.expectations else ()
+    return _Candidate(known, UnitToJudge(Profile.from_bytes(profile), own))
+
+
+def _made(
+    environment: TenantEnvironment, source: Source, unit: Unit, fingerprint: bytes, mapping: bytes
+) -> Generation | _Candidate:
+    """Read, normalise, measure and keep one unit. A generation, if no verdict is to be given on it any more."""
     try:
         reading, done = _read(environment, source, unit)
     except (FileRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
@@ -152,10 +187,7 @@ def _generation(environment: TenantEnvironment, source: Source, unit: Unit) -> G
         destroy_raw(environment, unit)  # a card number is not kept, not even sealed
     if candidate.state is not GenerationState.CANDIDATE:
         return candidate
-    verdict = judge_unit(profile, source, done.transactions)
-    checks = [asdict(check) for check in verdict.checks]
-    digest = suite_digest(source)
-    return generations.judge(environment, candidate, Verdict(verdict.verdict), checks, suite_digest=digest)
+    return _Candidate(candidate, UnitToJudge(profile, judge_own(done.transactions, source)))
 
 
 def _read(environment: TenantEnvironment, source: Source, unit: Unit) -> tuple[Reading, Normalised]:
@@ -215,10 +247,3 @@ def mapping_digest(environment: TenantEnvironment, source: Source) -> bytes:
 def _look_in(environment: TenantEnvironment) -> list[tuple[str, str]]:
     packages = environment.tenant.packages
     return sorted({(one.by, field) for package in packages for one in package.passes for field in one.look_in})
-
-
-def _judged(environment: TenantEnvironment, source: Source, day: date) -> list[tuple[Unit, Generation | None]]:
-    """Each unit of the day with the generation that stands for it: the newest that is not superseded."""
-    units = [unit for unit in catalogue.units_of_day(environment, source.name, day) if unit.repeat_of is None]
-    by_unit = {g.unit_id: g for g in generations.of_units(environment, [u.id for u in units])}
-    return [(unit, by_unit.get(unit.id)) for unit in units]

@@ -46,6 +46,14 @@ def units_of_day(env: TenantEnvironment, source: str, day: date) -> list[Unit]:
         return units.units_where(connection, tables.source.c.name == source, tables.unit.c.partition == day)
 
 
+def units_of_days(env: TenantEnvironment, source: str, days: Iterable[date]) -> list[Unit]:
+    """The units of several source-days, oldest first; repeats too (`repeat_of`)."""
+    with env.engine.begin() as connection:
+        return units.units_where(
+            connection, tables.source.c.name == source, tables.unit.c.partition.in_(sorted(set(days)))
+        )
+
+
 def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, ...]]:
     """Source -> days that landed and are not published. Held units wait for a person and are not among them.
 
@@ -60,18 +68,6 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
                 found.setdefault(name, set()).add(day or today)
     known = [source.name for source in env.tenant.sources]
     return {name: tuple(sorted(found[name])) for name in known if name in found}
-
-
-def day_before(env: TenantEnvironment, source: str, day_: date) -> date | None:
-    """The last earlier source-day that has a unit."""
-    u = tables.unit
-    query = (
-        sa.select(sa.func.max(u.c.partition))
-        .join(tables.source, tables.source.c.id == u.c.source_id)
-        .where(tables.source.c.name == source, u.c.partition < day_, u.c.repeat_of.is_(None))
-    )
-    with env.engine.begin() as connection:
-        return connection.execute(query).scalar()
 
 
 def mark(env: TenantEnvironment) -> str:

@@ -8,8 +8,9 @@ released.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 _PENDING = (GenerationState.CANDIDATE, GenerationState.PASSED, GenerationState.HELD)
+_PROFILES_AT_ONCE = 64  # half a megabyte each at most
 _STATE_OF = {
     Verdict.PASSED: GenerationState.PASSED,
     Verdict.HELD: GenerationState.HELD,
@@ -63,12 +65,25 @@ class AlreadyJudged(ActualsError):
         return f"Generation {self.generation_id} is {self.state}, so it is not judged again. Read its state afresh."
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A verdict on a candidate. `checks`: [{check, severity, outcome, ...}], names and counts, kept in clear."""
+
+    candidate: Generation
+    verdict: Verdict
+    checks: Sequence[Mapping[str, Any]]
+
+
 def find(env: TenantEnvironment, unit: Unit, fingerprint: bytes) -> Generation | None:
     """The unit's generation of this fingerprint, if it was recorded: then the unit need not be read again."""
-    t = tables.generation
+    return found(env, {unit.id: fingerprint}).get(unit.id)
+
+
+def found(env: TenantEnvironment, fingerprints: Mapping[UUID, bytes]) -> dict[UUID, Generation]:
+    """`find` for many: unit id -> its generation of this fingerprint, where it was recorded."""
     with env.engine.begin() as connection:
-        found = _select(connection, t.c.unit_id == unit.id, t.c.fingerprint == fingerprint)
-    return found[0] if found else None
+        made = _select(connection, _is_one_of(tables.generation.c.unit_id, fingerprints))
+    return {each.unit_id: each for each in made if fingerprints[each.unit_id] == each.fingerprint}
 
 
 def record_candidate(
@@ -90,7 +105,7 @@ def record_candidate(
     Args:
         transactions: schema `tables.TRANSACTIONS` and more; a reader is drained, then `rejects` is.
         counts: raw, rows, rejects, ...; read after the readers were drained, so the caller may count while streaming.
-        profile: see `judge`, which may give it as well.
+        profile: what was measured of the unit; kept sealed.
     """
     known = find(env, unit, fingerprint)
     if known is None:
@@ -138,37 +153,51 @@ def judge(
     checks: Sequence[Mapping[str, Any]],
     *,
     suite_digest: bytes | None = None,
-    profile: bytes | None = None,
 ) -> Generation:
     """Give the verdict on a candidate: it passes, is held, or (could not run) stays a candidate.
-
-    Args:
-        checks: [{check, severity, outcome, ...}]: names and counts, never a value; kept in clear.
-        profile: what was judged; kept sealed. None leaves what `record_candidate` was given.
 
     Raises:
         AlreadyJudged: it is no candidate any more.
     """
-    t = tables.generation
-    values: dict[str, Any] = {
-        "state": _STATE_OF[verdict].value,
-        "verdict": verdict.value,
-        "checks": [dict(c) for c in checks],
-        "suite_digest": suite_digest,
-    }
-    if profile is not None:
-        values["profile_sealed"] = _sealed_profile(env, generation.id, profile)
-    with env.engine.begin() as connection:
-        changed = connection.execute(
-            sa.update(t)
-            .where(t.c.id == generation.id, t.c.state == GenerationState.CANDIDATE.value)
-            .values(**values)
-            .returning(t.c.id)
-        ).first()
-        [after] = _select(connection, t.c.id == generation.id)
-    if changed is None:
-        raise AlreadyJudged(generation.id, after.state)
+    [after] = judge_all(env, [Given(generation, verdict, checks)], suite_digest=suite_digest)
     return after
+
+
+def judge_all(env: TenantEnvironment, given: Sequence[Given], *, suite_digest: bytes | None = None) -> list[Generation]:
+    """Give several verdicts in one transaction: all of them or none; in their order.
+
+    Raises:
+        AlreadyJudged: one is no candidate any more.
+    """
+    t = tables.generation
+    rows = [
+        {
+            "of": each.candidate.id,
+            "to_state": _STATE_OF[each.verdict].value,
+            "to_verdict": each.verdict.value,
+            "to_checks": [dict(check) for check in each.checks],
+        }
+        for each in given
+    ]
+    update = (
+        sa.update(t)
+        .where(t.c.id == sa.bindparam("of"))
+        .values(
+            state=sa.bindparam("to_state"),
+            verdict=sa.bindparam("to_verdict"),
+            checks=sa.bindparam("to_checks"),
+            suite_digest=suite_digest,
+        )
+    )
+    these = _is_one_of(t.c.id, [each.candidate.id for each in given])
+    with env.engine.begin() as connection:
+        locked = connection.execute(sa.select(t.c.id, t.c.state).where(these).order_by(t.c.id).with_for_update())
+        for generation_id, state in locked.all():
+            if state != GenerationState.CANDIDATE.value:
+                raise AlreadyJudged(generation_id, state)
+        connection.execute(update, rows)
+        after = {one.id: one for one in _select(connection, these)}
+    return [after[each.candidate.id] for each in given]
 
 
 def candidate_rows(env: TenantEnvironment, generation: Generation) -> ds.Dataset:
@@ -187,18 +216,46 @@ def rejects(env: TenantEnvironment, generation: Generation) -> pa.Table | None:
     return files.read(env, named[generation.rejects_file_id])
 
 
-def profile(env: TenantEnvironment, generation: Generation) -> bytes | None:
-    """The unit's profile as `record_candidate` or `judge` was given it."""
+def profiles(env: TenantEnvironment, generation_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """Generation id -> the unit's profile as `record_candidate` was given it, where it was given one."""
     t = tables.generation
+    query = sa.select(t.c.id, t.c.profile_sealed).where(
+        _is_one_of(t.c.id, generation_ids), t.c.profile_sealed.is_not(None)
+    )
     with env.engine.begin() as connection:
-        sealed = connection.execute(sa.select(t.c.profile_sealed).where(t.c.id == generation.id)).scalar_one()
-    return None if sealed is None else open_bytes(env, t.c.profile_sealed, generation.id, sealed)
+        rows = connection.execute(query).all()
+    return {row.id: open_bytes(env, t.c.profile_sealed, row.id, row.profile_sealed) for row in rows}
+
+
+def profiles_between(env: TenantEnvironment, source: str, first: date, last: date) -> Iterator[tuple[date, bytes]]:
+    """(source-day, profile) of what stands for each unit of these days, both included; in the order they landed."""
+    t, u = tables.generation, tables.unit
+    query = (
+        sa.select(u.c.partition, t.c.id, t.c.profile_sealed)
+        .join(u, u.c.id == t.c.unit_id)
+        .join(tables.source, tables.source.c.id == u.c.source_id)
+        .where(
+            tables.source.c.name == source,
+            u.c.partition.between(first, last),
+            t.c.profile_sealed.is_not(None),
+            t.c.state != GenerationState.SUPERSEDED.value,
+        )
+        .order_by(u.c.sequence, t.c.created_at)
+    )
+    with env.engine.begin() as connection:
+        for day, generation_id, sealed in connection.execute(query.execution_options(yield_per=_PROFILES_AT_ONCE)):
+            yield day, open_bytes(env, t.c.profile_sealed, generation_id, sealed)
 
 
 def of_units(env: TenantEnvironment, unit_ids: Sequence[UUID]) -> list[Generation]:
     """Every generation of these units, oldest first."""
     with env.engine.begin() as connection:
-        return _select(connection, tables.generation.c.unit_id.in_(unit_ids))
+        return _select(connection, _is_one_of(tables.generation.c.unit_id, unit_ids))
+
+
+def _is_one_of(column: sa.Column[UUID], ids: Iterable[UUID]) -> sa.ColumnElement[bool]:
+    """One array, whatever its length: a list of parameters is compiled anew each time, and ends at 65,535."""
+    return column == sa.any_(sa.cast(list(ids), sa.ARRAY(sa.Uuid)))
 
 
 def _sealed_profile(env: TenantEnvironment, generation_id: UUID, profile: bytes | None) -> bytes | None:

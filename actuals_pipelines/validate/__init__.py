@@ -11,24 +11,39 @@ from actuals_pipelines.validate.outcome import CheckOutcome, Outcome, Severity, 
 from actuals_pipelines.validate.own import ExpectationRefused, check_expectations
 from actuals_pipelines.validate.own_rows import judge_own
 from actuals_pipelines.validate.profile import Profile, ProfileUnreadable, merge
-from actuals_pipelines.validate.suite import THRESHOLDS, judge_day, judge_unit, suite_digest
+from actuals_pipelines.validate.statements import Finding, FindingKind, StatementBalances, bounded_balances, findings
+from actuals_pipelines.validate.suite import (
+    THRESHOLDS,
+    DayToJudge,
+    UnitToJudge,
+    judge_days,
+    judge_units,
+    suite_digest,
+)
 
 __all__ = [
     "THRESHOLDS",
     "CheckOutcome",
     "CountsIncomplete",
+    "DayToJudge",
     "ExpectationRefused",
+    "Finding",
+    "FindingKind",
     "Flow",
     "MeasuringFailed",
     "Outcome",
     "Profile",
     "ProfileUnreadable",
     "Severity",
+    "StatementBalances",
+    "UnitToJudge",
     "UnitVerdict",
+    "bounded_balances",
     "check_expectations",
-    "judge_day",
+    "findings",
+    "judge_days",
     "judge_own",
-    "judge_unit",
+    "judge_units",
     "measure",
     "merge",
     "suite_digest",

@@ -13,8 +13,9 @@ import pyarrow as pa
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.engine import engine
 from actuals_pipelines.errors import ActualsError
-from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile, StatementBalances, bounded_balances
+from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile
 from actuals_pipelines.validate.sample import LIMIT, IdSample
+from actuals_pipelines.validate.statements import StatementBalances, bounded_balances
 
 if TYPE_CHECKING:  # it loads pandas
     import pyarrow.dataset as ds
@@ -147,7 +148,16 @@ def _profile(
     raw, stored, rejected = counts["raw"], counts["stored"], counts["rejected"]
     not_taken, repeats = counts.get("not_taken", 0), counts.get("repeats", 0)
     balances = (
-        StatementBalances(c.account or "", c.statement or "", c.currency, c.opening, c.closing)
+        StatementBalances(
+            c.account or "",
+            c.statement or "",
+            c.currency,
+            c.opening,
+            c.closing,
+            c.number or "",
+            c.first_on or c.last_on,
+            c.last_on or c.first_on,
+        )
         for c in controls
         if c.opening is not None and c.closing is not None
     )

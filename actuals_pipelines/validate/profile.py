@@ -6,18 +6,16 @@ A profile names accounts and amounts, so it is kept sealed and shows none of the
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.validate.sample import IdSample, merged, no_ids
+from actuals_pipelines.validate.statements import StatementBalances, bounded_balances
 
 _VERSION = 1
-MAX_STATEMENTS = 10_000
-"""Statements whose balances a profile remembers; a day with more is not judged for continuity."""
 
 
 class ProfileUnreadable(ActualsError):
@@ -47,17 +45,6 @@ class AmountSums:
     read: int
     stored: int
     rejected: int
-
-
-@dataclass(frozen=True, slots=True, order=True, repr=False)
-class StatementBalances:
-    """Where one statement begins and ends, in minor units."""
-
-    account: str
-    statement: str
-    currency: str
-    opening: int
-    closing: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,9 +89,7 @@ class Profile:
             "booked_on": [day.isoformat() if day else None for day in (self.first_booked_on, self.last_booked_on)],
             "totals": {code: [t.rows, t.credits, t.debits] for code, t in self.totals.items()},
             "amounts": {code: [a.read, a.stored, a.rejected] for code, a in self.amounts.items()},
-            "balances": None
-            if self.balances is None
-            else [[b.account, b.statement, b.currency, b.opening, b.closing] for b in self.balances],
+            "balances": None if self.balances is None else [each.plain() for each in self.balances],
             "ids": self.ids.plain(),
         }
         return json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
@@ -117,23 +102,48 @@ class Profile:
             ProfileUnreadable: other bytes, or another version's.
         """
         try:
-            plain = json.loads(content)
-            if plain["version"] != _VERSION:
-                raise ProfileUnreadable("it is of another version")
+            plain = _plain(content)
             first, last = (date.fromisoformat(day) if day else None for day in plain["booked_on"])
-            balances = plain["balances"]
             return cls(
                 **{name: int(plain[name]) for name in _NUMBERS},
                 first_booked_on=first,
                 last_booked_on=last,
                 totals={code: CurrencyTotals(*each) for code, each in plain["totals"].items()},
                 amounts={code: AmountSums(*each) for code, each in plain["amounts"].items()},
-                balances=None if balances is None else tuple(StatementBalances(*each) for each in balances),
+                balances=_balances(plain),
                 ids=IdSample.of_plain(plain["ids"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
             kind = type(error).__name__
         raise ProfileUnreadable(f"it is damaged ({kind})")  # outside the handler: the cause's text may quote it
+
+    @staticmethod
+    def balances_from_bytes(content: bytes) -> tuple[StatementBalances, ...] | None:
+        """Only the statements of what `to_bytes` gave: a look back over months need not unpack the ids.
+
+        Raises:
+            ProfileUnreadable.
+        """
+        try:
+            return _balances(_plain(content))
+        except _DAMAGED as error:
+            kind = type(error).__name__
+        raise ProfileUnreadable(f"it is damaged ({kind})")
+
+
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def _plain(content: bytes) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(content)
+    if plain["version"] != _VERSION:
+        raise ProfileUnreadable("it is of another version")
+    return plain
+
+
+def _balances(plain: dict[str, Any]) -> tuple[StatementBalances, ...] | None:
+    kept = plain["balances"]
+    return None if kept is None else tuple(map(StatementBalances.of_plain, kept))
 
 
 _NUMBERS = (
@@ -165,27 +175,3 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         balances=bounded_balances([part.balances for part in parts]),
         ids=merged([part.ids for part in parts]),
     )
-
-
-def bounded_balances(parts: Sequence[Iterable[StatementBalances] | None]) -> tuple[StatementBalances, ...] | None:
-    """Every statement once, however often it was delivered; None when they are too many to remember."""
-    found: set[StatementBalances] = set()
-    for part in parts:
-        if part is None:
-            return None
-        found.update(part)
-    return tuple(sorted(found)) if len(found) <= MAX_STATEMENTS else None
-
-
-def count_breaks(balances: Iterable[StatementBalances]) -> int:
-    """How often an opening balance is no other statement's closing, beyond the one start that each account may have.
-
-    Statements come in any order, so the chain is not walked: what is left over on both sides is counted.
-    """
-    openings: dict[tuple[str, str], Counter[int]] = {}
-    closings: dict[tuple[str, str], Counter[int]] = {}
-    for each in balances:
-        account = (each.account, each.currency)
-        openings.setdefault(account, Counter())[each.opening] += 1
-        closings.setdefault(account, Counter())[each.closing] += 1
-    return sum(max(0, (opened - closings[account]).total() - 1) for account, opened in openings.items())

@@ -1,6 +1,7 @@
-"""The suites: what a unit and a day must fulfil, as Great Expectations over one row of figures made of a profile.
+"""The suites: what a unit and a day must fulfil, as Great Expectations over one row of figures per unit or day.
 
-No customer value is among the figures, and judging costs the same for ten rows and ten million.
+No customer value is among the figures, and judging costs the same for ten rows and ten million, one unit and a
+thousand: Great Expectations costs a tenth of a second each time it is asked, so it is asked once for all of them.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ import hashlib
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from dataclasses import asdict, dataclass, field
 
 from actuals_pipelines.domain.source import Source
-from actuals_pipelines.validate.expectations import Expected, Met, check_figures
+from actuals_pipelines.validate.expectations import Expected, check_rows
 from actuals_pipelines.validate.outcome import (
     CheckOutcome,
     Outcome,
@@ -27,12 +26,10 @@ from actuals_pipelines.validate.outcome import (
     verdict_of,
 )
 from actuals_pipelines.validate.own_rows import judge_own
-from actuals_pipelines.validate.profile import Profile, count_breaks
+from actuals_pipelines.validate.profile import Profile
+from actuals_pipelines.validate.statements import FindingKind, StatementBalances, findings
 
-if TYPE_CHECKING:  # it loads pandas
-    import pyarrow.dataset as ds
-
-SUITE_VERSION = 1
+SUITE_VERSION = 2
 """Raise it when the same profile is judged differently."""
 
 log = logging.getLogger(__name__)
@@ -83,39 +80,56 @@ _DAY_RULES = (
         at_least=1 / THRESHOLDS.volume_factor,
         is_count=False,
     ),
-    _Rule("continuity", "broken_chains", Severity.WARNING),
+    *(_Rule("continuity", f"statements_{kind.value}", Severity.WARNING) for kind in FindingKind),
 )
 
 
-def judge_unit(profile: Profile, source: Source, transactions: pa.Table | ds.Dataset | None = None) -> UnitVerdict:
-    """Judge one unit: totals_agree, rejects, ids, complete, then the tenant's own expectations, then could_run.
+@dataclass(frozen=True, slots=True)
+class UnitToJudge:
+    """One unit's profile, and what came of the tenant's own expectations on its rows (`judge_own`).
 
-    Args:
-        transactions: the unit's rows, looked at only where the source has expectations of its own; without them
-            those could not run.
+    Without that (None) the source's own expectations could not run.
     """
-    house = _outcomes(_UNIT_RULES, _unit_figures(profile, source))
-    checks = (*house, *judge_own(transactions, source))
-    checks = (*checks, could_run(checks))
-    return UnitVerdict(verdict_of(checks), checks)
+
+    profile: Profile
+    own: tuple[CheckOutcome, ...] | None = None
 
 
-def judge_day(
-    profile: Profile, history: Sequence[int], source: Source, *, before: Profile | None = None
-) -> tuple[CheckOutcome, ...]:
-    """Judge a source-day: duplicates, volume, continuity, then could_run. These warn and hold nothing.
+@dataclass(frozen=True, slots=True)
+class DayToJudge:
+    """One source-day.
 
-    Args:
-        profile: of all the day's units, by `merge`.
-        history: rows of each earlier day on which anything was delivered, oldest first; the last 28 count.
-        before: the profile of the last earlier day that had statements, if it is known.
+    `profile`: of all its units, by `merge`. `history`: rows of each earlier day on which anything was delivered,
+    oldest first; the last 28 count. `earlier`: statements in force that were delivered on earlier days; None where
+    they are too many to remember.
     """
-    checks = _outcomes(_DAY_RULES, _day_figures(profile, history, before))
-    checks = (*checks, could_run(checks))
-    for each in checks:
-        if each.outcome is not Outcome.PASSED:
-            log.info("day check: source=%s check=%s outcome=%s", source.name, each.check, each.outcome.value)
-    return checks
+
+    profile: Profile
+    history: Sequence[int] = ()
+    earlier: Sequence[StatementBalances] | None = field(default=(), repr=False)
+
+
+def judge_units(units: Sequence[UnitToJudge], source: Source) -> list[UnitVerdict]:
+    """Judge units of one source, each for itself: totals_agree, rejects, ids, complete, own_expectations, could_run."""
+    verdicts = []
+    figures = [_unit_figures(unit.profile, source) for unit in units]
+    for unit, house in zip(units, _outcomes(_UNIT_RULES, figures), strict=True):
+        checks = (*house, *(judge_own(None, source) if unit.own is None else unit.own))
+        checks = (*checks, could_run(checks))
+        verdicts.append(UnitVerdict(verdict_of(checks), checks))
+    return verdicts
+
+
+def judge_days(days: Sequence[DayToJudge], source: Source) -> list[tuple[CheckOutcome, ...]]:
+    """Judge days of one source: duplicates, volume, continuity, then could_run. These warn and hold nothing."""
+    judged = []
+    for house in _outcomes(_DAY_RULES, [_day_figures(day) for day in days]):
+        checks = (*house, could_run(house))
+        for each in checks:
+            if each.outcome is not Outcome.PASSED:
+                log.info("day check: source=%s check=%s outcome=%s", source.name, each.check, each.outcome.value)
+        judged.append(checks)
+    return judged
 
 
 def suite_digest(source: Source) -> bytes:
@@ -134,7 +148,7 @@ def suite_digest(source: Source) -> bytes:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str).encode()).digest()
 
 
-def _unit_figures(profile: Profile, source: Source) -> dict[str, float]:
+def _unit_figures(profile: Profile, source: Source) -> dict[str, float | None]:
     taken = profile.stored + profile.rejected
     return {
         "statements_disagreeing": profile.statements_disagreeing,
@@ -151,11 +165,15 @@ def _unit_figures(profile: Profile, source: Source) -> dict[str, float]:
     }
 
 
-def _day_figures(profile: Profile, history: Sequence[int], before: Profile | None) -> dict[str, float | None]:
+def _day_figures(day: DayToJudge) -> dict[str, float | None]:
+    statements: dict[str, float | None] = {f"statements_{kind.value}": None for kind in FindingKind}
+    if day.profile.balances is not None and day.earlier is not None:
+        found = Counter(each.kind for each in findings(day.profile.balances, day.earlier))
+        statements = {f"statements_{kind.value}": found[kind] for kind in FindingKind}
     return {
-        "ids_in_several_units": profile.ids.in_several_units,
-        "volume_ratio": _volume_ratio(profile.rows, history[-THRESHOLDS.volume_days :]),
-        "broken_chains": _broken_chains(profile, before),
+        "ids_in_several_units": day.profile.ids.in_several_units,
+        "volume_ratio": _volume_ratio(day.profile.rows, day.history[-THRESHOLDS.volume_days :]),
+        **statements,
     }
 
 
@@ -174,27 +192,22 @@ def _volume_ratio(rows: int, history: Sequence[int]) -> float:
     return rows * len(history) / total
 
 
-def _broken_chains(profile: Profile, before: Profile | None) -> int | None:
-    """Openings that are nobody's closing, today or on the day before; None where there are too many statements."""
-    if profile.balances is None:
-        return None
-    if before is None or before.balances is None:
-        return count_breaks(profile.balances)
-    # Only accounts that have a statement today: one that is silent has nothing to be continued.
-    today = {(each.account, each.currency) for each in profile.balances}
-    earlier = [each for each in before.balances if (each.account, each.currency) in today]
-    return max(0, count_breaks({*profile.balances, *earlier}) - count_breaks(earlier))
+def _outcomes(rules: Sequence[_Rule], rows: Sequence[Mapping[str, float | None]]) -> list[tuple[CheckOutcome, ...]]:
+    """Every rule on every row of figures in one validation; then one outcome per check, in the rules' order."""
+    answers = check_rows(rows, [_as_expected(rule) for rule in rules]) if rows else []
+    return [_row_outcomes(rules, row, met) for row, met in zip(rows, answers, strict=True)]
 
 
-def _outcomes(rules: Sequence[_Rule], figures: Mapping[str, float | None]) -> tuple[CheckOutcome, ...]:
-    """Every rule by Great Expectations on one row, then one outcome per check, in the rules' order."""
-    known = {name: float(figure) for name, figure in figures.items() if figure is not None}
-    met = check_figures(known, [_as_expected(rule) for rule in rules])
+def _row_outcomes(
+    rules: Sequence[_Rule], figures: Mapping[str, float | None], met: Sequence[bool | None]
+) -> tuple[CheckOutcome, ...]:
     parts: dict[str, list[CheckOutcome]] = {}
-    for rule, found in zip(rules, met, strict=True):
-        is_shown = rule.is_count and math.isfinite(known.get(rule.figure, math.nan))
-        counts = {rule.figure: int(known[rule.figure])} if is_shown else {}
-        outcome = CheckOutcome(rule.check, rule.severity, _outcome(found), counts=counts)
+    for rule, is_met in zip(rules, met, strict=True):
+        figure = figures[rule.figure]
+        counts = {}
+        if rule.is_count and figure is not None and math.isfinite(figure):
+            counts = {rule.figure: int(figure)}
+        outcome = CheckOutcome(rule.check, rule.severity, _OUTCOME[is_met], counts=counts)
         parts.setdefault(rule.check, []).append(outcome)
     return tuple(combined(name, each) for name, each in parts.items())
 
@@ -204,7 +217,4 @@ def _as_expected(rule: _Rule) -> Expected:
     return Expected("expect_column_values_to_be_between", {**arguments, "severity": rule.severity.value})
 
 
-def _outcome(met: Met | None) -> Outcome:
-    if met is None or met.elements != 1:  # a figure that is no number would be left out, and so "pass"
-        return Outcome.COULD_NOT_RUN
-    return Outcome.FAILED if met.unexpected else Outcome.PASSED
+_OUTCOME = {True: Outcome.PASSED, False: Outcome.FAILED, None: Outcome.COULD_NOT_RUN}

@@ -137,7 +137,7 @@ def job(home: Home, environment: TenantEnvironment, prepared: Prepared) -> Itera
     for verb, do, outcome in (("validate", take_in.validate, "passed"), ("publish", take_in.publish, "published")):
         for name in prepared.deliveries:
             with measured(f"{verb} {name}", home) as step:
-                done = [result for day in prepared.days for result in do(environment, tenant.source(name), [day])]
+                done = do(environment, tenant.source(name), prepared.days)
             step.rows = _rows(done, outcome, "transactions" if verb == "validate" else "added")
             yield step
     for package in tenant.packages:

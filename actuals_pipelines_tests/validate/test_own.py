@@ -22,12 +22,11 @@ from actuals_pipelines.validate import (
     Severity,
     check_expectations,
     judge_own,
-    judge_unit,
     own_rows,
 )
 from actuals_pipelines.validate.expectations import Expected, check, is_accepted
 from actuals_pipelines.validate.own import _SHAPES
-from actuals_pipelines_tests.validate.units import a_profile, a_row, a_source, a_table
+from actuals_pipelines_tests.validate.units import a_profile, a_row, a_source, a_table, judge_unit
 
 CANARY = "CANARY-7c1f4e"
 KINDS: dict[str, Any] = {"type": "expect_column_values_to_be_in_set", "column": "kind", "value_set": ["payment", "fee"]}

@@ -12,9 +12,17 @@ import pytest
 
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.domain.unit import Verdict
-from actuals_pipelines.validate import CheckOutcome, Profile, judge_day, judge_unit, merge, suite_digest
-from actuals_pipelines.validate.expectations import Expected, Met, check_figures
-from actuals_pipelines_tests.validate.units import a_profile, a_row, a_source, a_statement, counts_of
+from actuals_pipelines.validate import CheckOutcome, Profile, UnitToJudge, judge_units, merge, suite_digest
+from actuals_pipelines.validate.expectations import Expected, check_rows
+from actuals_pipelines_tests.validate.units import (
+    a_profile,
+    a_row,
+    a_source,
+    a_statement,
+    counts_of,
+    judge_day,
+    judge_unit,
+)
 
 SHOP = a_source()
 BANK = a_source(has_ids=False)
@@ -93,7 +101,22 @@ def test_what_could_not_run_is_no_failure() -> None:
         Expected("expect_column_values_to_be_between", {"column": "wrong", **within}),
     ]
 
-    assert check_figures({"there": 0, "wrong": 1}, expected) == [Met(1, 0), None, Met(1, 1)]
+    rows = [{"there": 0, "wrong": 1}, {"there": None, "wrong": 0}, {"there": float("inf"), "wrong": NO_NUMBER}]
+
+    assert check_rows(rows, expected) == [[True, None, False], [None, None, True], [False, None, None]]
+
+
+def test_units_are_judged_together_and_each_for_itself() -> None:
+    """One validation; what one unit lacks is neither another's failure nor another's pass."""
+    whole = a_profile([a_row("a")])
+    lossy = replace(whole, missing_records=1)
+    unknown = replace(whole, missing_records=NO_NUMBER)
+
+    verdicts = judge_units([UnitToJudge(each) for each in (whole, lossy, unknown, whole)], SHOP)
+
+    assert [the("complete", each.checks)[1] for each in verdicts] == ["passed", "failed", "could_not_run", "passed"]
+    assert [each.verdict.value for each in verdicts] == ["passed", "held", "could_not_run", "passed"]
+    assert verdicts[0] == judge_unit(whole, SHOP)
 
 
 def test_a_figure_that_is_no_number_does_not_pass() -> None:

@@ -12,7 +12,17 @@ import pyarrow as pa
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.domain.source import FieldMapping, Source, SourceKind
 from actuals_pipelines.tables import TRANSACTIONS
-from actuals_pipelines.validate import Profile, measure
+from actuals_pipelines.validate import (
+    CheckOutcome,
+    DayToJudge,
+    Profile,
+    UnitToJudge,
+    UnitVerdict,
+    judge_days,
+    judge_own,
+    judge_units,
+    measure,
+)
 from actuals_pipelines.validate.profile import AmountSums
 
 _SPACE = UUID("6f1c3d1e-0000-4000-8000-000000000000")
@@ -98,3 +108,18 @@ def a_statement(opening: int | None, closing: int | None, *, credits: int = 0, *
     """One statement of one account, in EUR cents."""
     facts: dict[str, Any] = {"account": "NL91", "statement": None, "currency": "EUR", "debits": 0, "entries": 1}
     return StatementControls(opening=opening, closing=closing, credits=credits, **(facts | changes))
+
+
+def judge_unit(profile: Profile, source: Source, rows: pa.Table | None = None) -> UnitVerdict:
+    """The verdict on one unit alone."""
+    [verdict] = judge_units([UnitToJudge(profile, None if rows is None else judge_own(rows, source))], source)
+    return verdict
+
+
+def judge_day(
+    profile: Profile, history: Sequence[int], source: Source, *, before: Profile | None = None
+) -> tuple[CheckOutcome, ...]:
+    """The checks of one day alone."""
+    earlier = () if before is None else before.balances
+    [checks] = judge_days([DayToJudge(profile, history, earlier)], source)
+    return checks
