@@ -35,6 +35,7 @@ arrival = sa.Table(
     sa.Column("path", sa.Text, nullable=False),  # the sealed container, relative to the tenant's prefix
     sa.Column("size_bytes", sa.BigInteger, nullable=False),  # of the plaintext
     sa.Column("container_sha256", sa.LargeBinary, nullable=False),  # only what a row names, with this digest, is opened
+    sa.Column("sealed_key", sa.LargeBinary),  # of the container, to the public key; goes to the unit that is made of it
     sa.Column("content_mac", sa.LargeBinary, nullable=False),  # HMAC of the plaintext under the door's key: duplicates
     sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
 )
@@ -92,6 +93,7 @@ unit = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),  # keyed digest of the plaintext
     sa.Column("path", sa.Text, nullable=False),  # raw container, relative to the prefix
     sa.Column("container_sha256", sa.LargeBinary, nullable=False),
+    sa.Column("sealed_key", sa.LargeBinary),  # the container's, and nowhere else: null destroys it, in every copy
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("name_sealed", sa.LargeBinary),
     sa.Column("landed_at", _TIME, nullable=False, server_default=_NOW),
@@ -99,6 +101,7 @@ unit = sa.Table(
     sa.Column("raw_state", sa.Text, nullable=False, server_default="kept"),  # kept | destroyed
     sa.Column("repeat_of", sa.Uuid),  # the same content delivered again: recorded, not processed
     sa.UniqueConstraint("source_id", "partition", "delivery", "digest"),
+    sa.CheckConstraint("raw_state = 'kept' or sealed_key is null", name="destroyed_has_no_key"),
 )
 
 data_file = sa.Table(

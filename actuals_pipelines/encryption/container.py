@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self, cast
 
@@ -32,16 +31,14 @@ from actuals_pipelines.encryption.container_errors import (
 from actuals_pipelines.encryption.secrecy import KEY_BYTES, Secret
 from actuals_pipelines.errors import ActualsError
 
-__all__ = ["NIL", "ContainerAad", "ContainerDigest", "ContainerWriter", "Kind", "destroy_key", "read_container"]
+__all__ = ["NIL", "ContainerAad", "ContainerDigest", "ContainerWriter", "Kind", "read_container"]
 
 MAGIC = b"\x89ACT\r\n\x1a\n"
 VERSION = 1
 CHUNK_BYTES = 262_144
 CHUNKS_LIMIT = 1 << 24  # 4 TiB
 LAST = 1 << 31  # flag in a chunk's length
-SEALED_KEY_BYTES = KEY_BYTES + hpke.OVERHEAD_BYTES
-_CLEAR_BYTES = len(MAGIC) + 2 + hpke.KEY_ID_BYTES  # of the header, before the sealed key
-HEADER_BYTES = _CLEAR_BYTES + SEALED_KEY_BYTES
+HEADER_BYTES = len(MAGIC) + 2 + hpke.KEY_ID_BYTES
 _LENGTH_BYTES, _TAG_BYTES = 4, 16
 
 Bytes = bytes | bytearray | memoryview
@@ -53,11 +50,12 @@ class ContainerDigest:
 
     size_bytes: int  # of the plaintext
     sha256: bytes  # of the container
+    sealed_key: bytes  # its data key, sealed to the public key; nowhere else, so that the row's end is the file's
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DataKey(Secret):
-    """A container's key, in clear and as its header carries it. Given to a writer by tests alone."""
+    """A container's key, in clear and as the catalogue keeps it. Given to a writer by tests alone."""
 
     key: bytes
     sealed: bytes
@@ -70,21 +68,22 @@ class ContainerWriter(Secret):
     until more follows, so no chunk is ever sealed twice. Memory: two chunks. Not for several threads at once.
     """
 
-    __slots__ = ("_aad", "_aead", "_file", "_number", "_record", "_sha256", "_size", "_tail")
+    __slots__ = ("_aad", "_aead", "_file", "_number", "_record", "_sealed_key", "_sha256", "_size", "_tail")
 
     def __init__(self, file: BinaryIO, public_key: bytes, aad: ContainerAad, *, data_key: DataKey | None = None):
         """Write the header. `data_key` is for test vectors: a key used twice would repeat nonces."""
         self._file, self._aad = file, aad
-        clear = _clear_header(hpke.key_id_of(public_key))
+        header = _header(hpke.key_id_of(public_key))
         if data_key is None:
             key = os.urandom(KEY_BYTES)
-            data_key = DataKey(key, hpke.seal(public_key, key, _info(clear, aad)))
+            data_key = DataKey(key, hpke.seal(public_key, key, _info(header, aad)))
         self._aead: AESGCM | None = AESGCM(data_key.key)
         self._number = self._size = 0
         self._tail = bytearray()
         self._record = bytearray(_LENGTH_BYTES + CHUNK_BYTES + _TAG_BYTES)
         self._sha256 = hashlib.sha256()
-        self._put(memoryview(clear + data_key.sealed))
+        self._sealed_key = data_key.sealed
+        self._put(memoryview(header))
 
     @property
     def size_bytes(self) -> int:
@@ -111,11 +110,14 @@ class ContainerWriter(Secret):
         return count
 
     def finish(self) -> ContainerDigest:
-        """Seal the last chunk and forget the key. The caller then syncs, renames and names it in the catalogue."""
+        """Seal the last chunk and forget the key. The caller then syncs, renames and names it in the catalogue.
+
+        A container whose row is never written cannot be opened by anybody: it is garbage.
+        """
         self._refuse_ended()
         self._seal(self._tail, last=True)
         self.abort()
-        return ContainerDigest(self._size, self._sha256.digest())
+        return ContainerDigest(self._size, self._sha256.digest(), self._sealed_key)
 
     def abort(self) -> None:
         """Forget key and tail; what was written stays, cannot be read and should be deleted. Harmless when ended."""
@@ -159,11 +161,14 @@ class ContainerWriter(Secret):
             raise
 
 
-def read_container(file: BinaryIO, keys: hpke.Unsealer, aad: ContainerAad, *, sha256: bytes | None = None) -> BinaryIO:
+def read_container(
+    file: BinaryIO, keys: hpke.Unsealer, sealed_key: bytes, aad: ContainerAad, *, sha256: bytes | None = None
+) -> BinaryIO:
     """Open a container for reading as a stream of its plaintext; it does not seek. Closing it closes `file`.
 
     Args:
         keys: TenantKeys, or a bare hpke.PrivateKey.
+        sealed_key: the data key as the catalogue row keeps it (`ContainerDigest`).
         sha256: the catalogue's digest. Give it for whatever a door wrote: sealing proves no sender. Checked before the
             last chunk is handed out.
 
@@ -172,32 +177,20 @@ def read_container(file: BinaryIO, keys: hpke.Unsealer, aad: ContainerAad, *, sh
         ContainerLonger, ContainerReplaced. A reader that fails early may have handed out a true beginning: whoever
         acts on it must be able to take it back.
     """
-    return cast(BinaryIO, io.BufferedReader(_Plaintext(file, keys, aad, sha256), CHUNK_BYTES))
-
-
-def destroy_key(path: Path) -> None:
-    """Overwrite the sealed data key in a container's header, in place and synced: nobody can open it any more.
-
-    Copies made before (backups) still carry theirs until they expire, or until the tenant's keyring is destroyed.
-    """
-    with path.open("r+b") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise NotAContainer(path.name, "it does not begin as one, and was left as it is")
-        file.seek(_CLEAR_BYTES)
-        file.write(bytes(SEALED_KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
+    return cast(BinaryIO, io.BufferedReader(_Plaintext(file, keys, sealed_key, aad, sha256), CHUNK_BYTES))
 
 
 class _Plaintext(io.RawIOBase):
     """The chunks of one container, opened one by one."""
 
-    def __init__(self, file: BinaryIO, keys: hpke.Unsealer, aad: ContainerAad, sha256: bytes | None) -> None:
+    def __init__(
+        self, file: BinaryIO, keys: hpke.Unsealer, sealed_key: bytes, aad: ContainerAad, sha256: bytes | None
+    ) -> None:
         super().__init__()
         self._file, self._aad, self._expected = file, aad, sha256
         self._aad_bytes = aad.to_bytes()
         self._sha256 = hashlib.sha256()
-        self._aead = AESGCM(self._data_key(keys))
+        self._aead = AESGCM(self._data_key(keys, sealed_key))
         self._number = 0
         self._is_complete = False
         self._failure: ActualsError | None = None
@@ -234,7 +227,7 @@ class _Plaintext(io.RawIOBase):
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("an open container cannot be pickled")
 
-    def _data_key(self, keys: hpke.Unsealer) -> bytes:
+    def _data_key(self, keys: hpke.Unsealer, sealed_key: bytes) -> bytes:
         header = self._take(HEADER_BYTES)
         name = str(self._aad.file)
         if not MAGIC.startswith(header[: len(MAGIC)]):
@@ -246,12 +239,11 @@ class _Plaintext(io.RawIOBase):
             raise NotAContainer(
                 name, f"its version is {version} and its suite {suite}, and only 1 and 1 are known here"
             )
-        clear, sealed = header[:_CLEAR_BYTES], header[_CLEAR_BYTES:]
-        key_id = clear[-hpke.KEY_ID_BYTES :]
+        key_id = header[-hpke.KEY_ID_BYTES :]
         if key_id != keys.key_id:
             raise ContainerForAnotherKey(self._aad.file, key_id.hex(), keys.key_id.hex())
         try:
-            return keys.open_sealed(sealed, _info(clear, self._aad), "container's data key")
+            return keys.open_sealed(sealed_key, _info(header, self._aad), "container's data key")
         except hpke.SealedRefused:
             raise ContainerMisplaced(self._aad.file) from None
 
@@ -305,12 +297,12 @@ class _Plaintext(io.RawIOBase):
         return data
 
 
-def _clear_header(key_id: bytes) -> bytes:
+def _header(key_id: bytes) -> bytes:
     return MAGIC + bytes([VERSION, hpke.SUITE_1]) + key_id
 
 
-def _info(clear_header: bytes, aad: ContainerAad) -> bytes:
-    return b"actuals container 1" + clear_header + aad.to_bytes()
+def _info(header: bytes, aad: ContainerAad) -> bytes:
+    return b"actuals container 1" + header + aad.to_bytes()
 
 
 def _length(size: int, last: bool) -> bytes:

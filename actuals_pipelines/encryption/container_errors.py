@@ -46,7 +46,7 @@ class ContainerMisplaced(ContainerError):
     def __str__(self) -> str:
         return (
             f"Container {self.file} does not open as this file: it was sealed for another kind, source, generation or "
-            "file, its header was altered, or its key was destroyed. Compare the catalogue row with the path it names."
+            "file, or its header or sealed key was altered. Compare the catalogue row with the path it names."
         )
 
 
@@ -59,7 +59,7 @@ class ContainerDamaged(ContainerError):
 
     def __str__(self) -> str:
         return (
-            f"Container {self.file} was altered: chunk {self.chunk} is not what was sealed there. "
+            f"Container {self.file} was altered or replaced: chunk {self.chunk} is not what was sealed there. "
             "Nothing from this chunk on was read; restore the file from its backup, or ask for it again."
         )
 

@@ -1,9 +1,10 @@
 """Open a container without the rest of actuals_pipelines: for auditors, and for the day when we are gone.
 
 Written from FORMAT.md alone; needs Python 3.11 and `cryptography` 50 or newer. The private key comes from a file of
-32 bytes or its base64; only bytes of checked chunks are printed, and the file is true when the exit code is 0.
+32 bytes or its base64, the sealed key (80 bytes) is the one of the catalogue row, in hexadecimal. Only bytes of checked
+chunks are printed, and the file is true when the exit code is 0.
 
-    python opener.py CONTAINER --private-key FILE --kind raw --tenant UUID --environment prod \\
+    python opener.py CONTAINER --private-key FILE --sealed-key HEX --kind raw --tenant UUID --environment prod \\
         --source UUID --generation UUID --file UUID > plain
 """
 
@@ -32,17 +33,17 @@ def aad_of(kind: str, environment: str, tenant: uuid.UUID, *ids: uuid.UUID) -> b
     return numbers[0] + tenant.bytes + numbers[1] + b"".join(each.bytes for each in ids)
 
 
-def plaintext(container: BinaryIO, private_key: bytes, aad: bytes) -> Iterator[bytes]:
+def plaintext(container: BinaryIO, private_key: bytes, sealed_key: bytes, aad: bytes) -> Iterator[bytes]:
     """Yield each chunk's plaintext; ValueError for anything that FORMAT.md says a reader must refuse."""
     key = X25519PrivateKey.from_private_bytes(private_key)
-    header = container.read(106)
-    if len(header) < 106 or header[:10] != bytes.fromhex("89414354 0D0A1A0A 01 01"):
+    header = container.read(26)
+    if len(header) < 26 or header[:10] != bytes.fromhex("89414354 0D0A1A0A 01 01"):
         raise ValueError("not a container of version 1, suite 1")
-    if header[10:26] != hashlib.sha256(key.public_key().public_bytes_raw()).digest()[:16]:
+    if header[10:] != hashlib.sha256(key.public_key().public_bytes_raw()).digest()[:16]:
         raise ValueError("sealed to another key")
     try:
         suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-        aead = AESGCM(suite.decrypt(header[26:], key, b"actuals container 1" + header[:26] + aad))
+        aead = AESGCM(suite.decrypt(sealed_key, key, b"actuals container 1" + header + aad))
         last, number = 0, 0
         while not last:
             length = container.read(4)
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Open one container to standard output.")
     parser.add_argument("container")
     parser.add_argument("--private-key", required=True, metavar="FILE")
+    parser.add_argument("--sealed-key", required=True, metavar="HEX", type=bytes.fromhex)
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--environment", choices=ENVIRONMENTS, default="prod")
     for name in ("tenant", "source", "generation", "file"):
@@ -79,7 +81,7 @@ def main() -> None:
     try:
         with open(given.container, "rb") as container:
             private_key = raw if len(raw) == 32 else base64.b64decode(raw)
-            for chunk in plaintext(container, private_key, aad):
+            for chunk in plaintext(container, private_key, given.sealed_key, aad):
                 sys.stdout.buffer.write(chunk)
     except ValueError as error:
         sys.exit(f"{given.container}: {error}. Do not use what was printed.")

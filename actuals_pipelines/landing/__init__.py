@@ -7,12 +7,14 @@ from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, unclai
 from actuals_pipelines.landing.inbox import land_inbox
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
 from actuals_pipelines.landing.streams import EmptyDelivery, land
+from actuals_pipelines.landing.unnamed import delete_unnamed
 
 __all__ = [
     "EmptyDelivery",
     "RawGone",
     "Unclaimed",
     "claim_arrivals",
+    "delete_unnamed",
     "destroy_raw",
     "expire_raw",
     "land",

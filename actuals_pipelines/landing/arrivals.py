@@ -131,6 +131,8 @@ def _claim(env: TenantEnvironment, source: Source, arrival: sa.Row[Any], now: da
             return None  # another process was quicker; only a look after the lock shows it
         sealed = _verified(env, arrival)
         lock_landing(connection, arrival.source_id)
+        # The key goes to the unit: it stands in one row, which can be forgotten.
+        connection.execute(sa.update(a).where(a.c.id == arrival.id).values(sealed_key=None))
         return record_unit(
             connection,
             source,
@@ -147,14 +149,18 @@ def _verified(env: TenantEnvironment, arrival: sa.Row[Any]) -> raw.Sealed:
     plain, size_bytes = hashlib.sha256(), 0
     if raw.file_id(arrival.path) != arrival.id:
         raise ArrivalAltered(arrival.id, "its container has another id")
-    with raw.open_container(env, arrival.path, arrival.source_id, arrival.container_sha256) as stream:
+    if arrival.sealed_key is None:
+        raise ArrivalAltered(arrival.id, "its row has no key")
+    with raw.open_container(
+        env, arrival.path, arrival.source_id, arrival.sealed_key, arrival.container_sha256
+    ) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             plain.update(chunk)
             size_bytes += len(chunk)
     if size_bytes != arrival.size_bytes:
         raise ArrivalAltered(arrival.id, "its size is not the one in its row")
     digest = raw.keyed_digest(env, plain.digest())
-    return raw.Sealed(arrival.id, arrival.path, size_bytes, arrival.container_sha256, digest)
+    return raw.Sealed(arrival.id, arrival.path, size_bytes, arrival.container_sha256, arrival.sealed_key, digest)
 
 
 def _day(env: TenantEnvironment, arrival: sa.Row[Any], now: datetime) -> date:

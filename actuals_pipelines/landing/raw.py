@@ -1,8 +1,7 @@
 """Raw containers: where they lie, how they are written, opened and destroyed.
 
-A raw container carries its data key in its header, sealed to the tenant's public key. Destroying a unit's raw
-overwrites that header and then deletes the file. What a backup copied before stays readable to the tenant's keys until
-the backup expires: wrapping the keys of raw in the catalogue instead would not help, because backups hold that too.
+A container's data key stands in its row, sealed to the tenant's public key, and nowhere else. Destroying a unit's raw
+deletes the file and sets the row's key to null: copies of the file, in backups too, open nothing from then on.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 from actuals_pipelines.database import tables, units
 from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.encryption.columns import open_from_door
-from actuals_pipelines.encryption.container import ContainerAad, ContainerWriter, Kind, destroy_key, read_container
+from actuals_pipelines.encryption.container import ContainerAad, ContainerWriter, Kind, read_container
 from actuals_pipelines.encryption.durable import sync_folder
 from actuals_pipelines.errors import ActualsError
 
@@ -62,6 +61,7 @@ class Sealed:
     path: str  # relative to the prefix
     size_bytes: int
     container_sha256: bytes
+    sealed_key: bytes | None  # null: its row has none, so nobody opens it
     digest: bytes  # keyed, of the plaintext
 
 
@@ -87,10 +87,10 @@ def seal(env: TenantEnvironment, source_id: UUID, file_id: UUID, chunks: Iterabl
         aside.unlink(missing_ok=True)
     sync_folder(folder)
     digest = keyed_digest(env, plain.digest())
-    return Sealed(file_id, f"{FOLDER}/{file_id.hex}", written.size_bytes, written.sha256, digest)
+    return Sealed(file_id, f"{FOLDER}/{file_id.hex}", written.size_bytes, written.sha256, written.sealed_key, digest)
 
 
-def open_container(env: TenantEnvironment, path: str, source_id: UUID, sha256: bytes) -> BinaryIO:
+def open_container(env: TenantEnvironment, path: str, source_id: UUID, sealed_key: bytes, sha256: bytes) -> BinaryIO:
     """Open a container that a row names; its digest is checked before the last chunk is handed out.
 
     Raises:
@@ -102,7 +102,7 @@ def open_container(env: TenantEnvironment, path: str, source_id: UUID, sha256: b
     aad = ContainerAad(kind, env.ref, UUID(name), source_id)
     file = (env.prefix / folder / name).open("rb")
     try:
-        return read_container(file, env.keys, aad, sha256=sha256)
+        return read_container(file, env.keys, sealed_key, aad, sha256=sha256)
     except BaseException:
         file.close()
         raise
@@ -115,10 +115,12 @@ def open_unit(env: TenantEnvironment, unit: Unit) -> BinaryIO:
         RawGone: they were destroyed, or are missing.
         the errors of `encryption.container`, at once or while reading: altered, cut, put in another's place.
     """
-    if unit.raw_state != "kept":
+    with env.engine.begin() as connection:
+        sealed_key = connection.execute(sa.select(tables.unit.c.sealed_key).where(tables.unit.c.id == unit.id)).scalar()
+    if sealed_key is None:
         raise RawGone(unit.id, "were destroyed: they expired, or held a card number")
     try:
-        return open_container(env, unit.path, unit.source_id, unit.container_sha256)
+        return open_container(env, unit.path, unit.source_id, sealed_key, unit.container_sha256)
     except FileNotFoundError:
         raise RawGone(unit.id, "are missing from the tenant's folder") from None
 
@@ -139,16 +141,16 @@ def open_name(env: TenantEnvironment, arrival_id: UUID, sealed: bytes) -> str:
 def destroy_raw(env: TenantEnvironment, unit: Unit) -> None:
     """Destroy a unit's raw bytes for good; what was published of it stays. May be repeated.
 
-    The file goes first: a crash between leaves a row that says more than there is, never a file that should be gone.
+    The file goes first: a crash between leaves a row that says more than there is, and is done again.
     """
     folder, name = _parts(unit.path)
     path = env.prefix / folder / name
     if path.exists():
-        destroy_key(path)
         path.unlink()
         sync_folder(path.parent)
     with env.engine.begin() as connection:
-        connection.execute(sa.update(tables.unit).where(tables.unit.c.id == unit.id).values(raw_state="destroyed"))
+        row = sa.update(tables.unit).where(tables.unit.c.id == unit.id)
+        connection.execute(row.values(raw_state="destroyed", sealed_key=None))
     log.info("raw destroyed: tenant=%s unit=%s", env.ref.uuid, unit.id)
 
 

@@ -41,6 +41,7 @@ def record_unit(
             digest=sealed.digest,
             path=sealed.path,
             container_sha256=sealed.container_sha256,
+            sealed_key=sealed.sealed_key,
             size_bytes=sealed.size_bytes,
             name_sealed=name_sealed,
             repeat_of=repeat_of,

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actuals_pipelines.landing import expire_raw
+from actuals_pipelines.landing import delete_unnamed, expire_raw
 from actuals_pipelines.store.garbage import collect_garbage
 from actuals_pipelines.tenants.environment import TenantEnvironment
 
@@ -25,8 +25,8 @@ class Kept:
 
 
 def keep_house(environment: TenantEnvironment, now: datetime) -> Kept:
-    """Destroy raw units that are older than their source's `raw_days`; delete table files that nothing names."""
+    """Destroy raw units that are older than their source's `raw_days`; delete files that nothing names."""
     destroyed = len(expire_raw(environment, now))
-    deleted = collect_garbage(environment, now - LONGEST_RUN)
+    deleted = collect_garbage(environment, now - LONGEST_RUN) + delete_unnamed(environment, now - LONGEST_RUN)
     log.info("housekeeping: tenant=%s raw_destroyed=%s files_deleted=%s", environment.ref.uuid, destroyed, deleted)
     return Kept(destroyed, deleted)

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actuals_pipelines.encryption import hpke
-from actuals_pipelines.encryption.container import ContainerAad, ContainerWriter, Kind, read_container
+from actuals_pipelines.encryption.container import ContainerAad, ContainerDigest, ContainerWriter, Kind, read_container
 from actuals_pipelines.encryption.door import MinuteSealer
 from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.sources.inbox.raw_transactions import read_one
@@ -97,7 +97,7 @@ def container(tenant: Files) -> list[Pair]:
     pieces = [os.urandom(PIECE_BYTES)] * (CONTAINER_BYTES // PIECE_BYTES)
     plain, sealed = tenant.prefix / "plain", tenant.prefix / "sealed"
     aad = ContainerAad(Kind.RAW, tenant.ref, uuid4(), uuid4())
-    digests: list[bytes] = []
+    digests: list[ContainerDigest] = []
 
     def write_plain() -> None:
         digest = hashlib.sha256()
@@ -113,7 +113,7 @@ def container(tenant: Files) -> list[Pair]:
             writer = ContainerWriter(file, tenant.keys.public_key, aad)
             for piece in pieces:
                 writer.write(piece)
-            digests.append(writer.finish().sha256)
+            digests.append(writer.finish())
             file.flush()
             os.fsync(file.fileno())
 
@@ -124,7 +124,9 @@ def container(tenant: Files) -> list[Pair]:
                 digest.update(piece)
 
     def read_sealed() -> None:
-        with read_container(sealed.open("rb"), tenant.keys, aad, sha256=digests[-1]) as stream:
+        with read_container(
+            sealed.open("rb"), tenant.keys, digests[-1].sealed_key, aad, sha256=digests[-1].sha256
+        ) as stream:
             while stream.read(PIECE_BYTES):
                 pass
 

@@ -62,14 +62,14 @@ def test_the_writer_makes_the_vectors_container(case: dict[str, Any]) -> None:
 
 @each_case
 def test_our_reader_and_the_opener_read_the_vectors_container(case: dict[str, Any]) -> None:
-    container = written(case)
+    container, key = written(case), bytes.fromhex(case["sealed_key"])
 
     aad = opener.aad_of(
         case["kind"], case["environment"], *(UUID(case[name]) for name in ("tenant", "source", "generation", "file"))
     )
 
-    assert read_container(io.BytesIO(container), PrivateKey(PRIVATE_KEY), place(case)).read() == plain(case)
-    assert b"".join(opener.plaintext(io.BytesIO(container), PRIVATE_KEY, aad)) == plain(case)
+    assert read_container(io.BytesIO(container), PrivateKey(PRIVATE_KEY), key, place(case)).read() == plain(case)
+    assert b"".join(opener.plaintext(io.BytesIO(container), PRIVATE_KEY, key, aad)) == plain(case)
 
 
 @each_case
@@ -105,7 +105,8 @@ def _run_opener(
 ) -> subprocess.CompletedProcess[bytes]:
     (folder / "container").write_bytes(container)
     (folder / "key").write_bytes(PRIVATE_KEY)
-    ids = {name: case[name] for name in ("kind", "environment", "tenant", "source", "generation", "file")} | other
+    names = ("kind", "environment", "tenant", "source", "generation", "file")
+    ids = {name: case[name] for name in names} | {"sealed-key": case["sealed_key"]} | other
     arguments = [text for name, value in ids.items() for text in (f"--{name}", value)]
     return subprocess.run(
         [sys.executable, "-I", opener.__file__, folder / "container", "--private-key", folder / "key", *arguments],
@@ -132,6 +133,7 @@ def test_the_opener_says_when_a_container_is_not_true(tmp_path: Path) -> None:
         (container + b"\0", {}),
         (container[:-1] + bytes([container[-1] ^ 1]), {}),
         (container, {"tenant": case["file"]}),
+        (container, {"sealed-key": "00" * 80}),
         (b"not one", {}),
     ]:
         done = _run_opener(tmp_path, case, bad, **other)

@@ -70,6 +70,7 @@ class Doors:
                     path=f"drop/{arrival_id}",
                     size_bytes=digest.size_bytes,
                     container_sha256=digest.sha256,
+                    sealed_key=digest.sealed_key,
                     content_mac=b"door",
                     received_at=received_at,
                 )

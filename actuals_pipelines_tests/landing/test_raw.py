@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
-from actuals_pipelines.encryption.container_errors import ContainerMisplaced
-from actuals_pipelines.errors import ActualsError
-from actuals_pipelines.landing import RawGone, destroy_raw, expire_raw, open_unit
-from actuals_pipelines.landing.raw import PathRefused
-from actuals_pipelines_tests.landing.doors import BANK, ERP, Doors
+from actuals_pipelines.database import tables
+from actuals_pipelines.encryption.container_errors import ContainerDamaged, ContainerMisplaced
+from actuals_pipelines.landing import RawGone, claim_arrivals, delete_unnamed, destroy_raw, expire_raw, open_unit
+from actuals_pipelines.landing.raw import PathRefused, file_id, open_container
+from actuals_pipelines_tests.landing.doors import BANK, ERP, NOW, Doors
 
 
-def test_destroyed_raw_cannot_be_opened_even_from_a_hard_link(acme: Doors, tmp_path: Path) -> None:
-    """The key in the header is overwritten before the file goes; destroying twice is destroying once."""
+def test_no_copy_of_destroyed_raw_can_be_opened_with_the_tenants_keys(acme: Doors, tmp_path: Path) -> None:
+    """A copy from before, as a backup has it, put back in its place; destroying twice is destroying once."""
     unit = acme.land(ERP, b"a card number", "1")
-    other_name = tmp_path / "kept-by-someone"
-    other_name.hardlink_to(acme.env.prefix / unit.path)
+    dropped = acme.drop(BANK, b"<Stmt/>")
+    [claimed] = claim_arrivals(acme.env, NOW)
+    backup = tmp_path / "backup"
+    shutil.copytree(acme.env.prefix, backup)
+    assert acme.read(unit) == b"a card number"
 
-    destroy_raw(acme.env, unit)
-    destroy_raw(acme.env, unit)
+    for one in (unit, claimed):
+        destroy_raw(acme.env, one)
+        destroy_raw(acme.env, one)
 
+    shutil.copytree(backup, acme.env.prefix, dirs_exist_ok=True)
+    for one in (unit, claimed):  # the caller's copies of the rows still say kept
+        with pytest.raises(RawGone):
+            open_unit(acme.env, one)
+    with acme.env.engine.begin() as connection:  # no row of the catalogue has a key that would open them
+        kept = [
+            *connection.scalars(sa.select(tables.unit.c.sealed_key)),
+            *connection.scalars(sa.select(tables.arrival.c.sealed_key)),
+        ]
+    assert kept == [None] * len(kept)
+    assert file_id(claimed.path) == dropped
     again = acme.land(ERP, b"something else", "2")
-    shutil.copyfile(other_name, acme.env.prefix / unit.path)
-    with pytest.raises(ActualsError):
-        acme.read(unit)  # the caller's copy of the row still says kept
-    with pytest.raises(RawGone):
-        open_unit(acme.env, replace(unit, raw_state="destroyed"))
-    assert acme.read(again) == b"something else"
+    with acme.env.engine.begin() as connection:
+        other_key = connection.scalar(sa.select(tables.unit.c.sealed_key).where(tables.unit.c.id == again.id))
+    assert other_key is not None
+    with pytest.raises(ContainerMisplaced):
+        open_container(acme.env, unit.path, unit.source_id, other_key, unit.container_sha256)
 
 
 def test_raw_expires_after_its_sources_days(acme: Doors) -> None:
@@ -48,7 +64,7 @@ def test_a_container_put_in_another_units_place_is_refused(acme: Doors) -> None:
     one, other = acme.land(ERP, b"one", "1"), acme.land(ERP, b"other", "2")
     shutil.copyfile(acme.env.prefix / one.path, acme.env.prefix / other.path)
 
-    with pytest.raises(ContainerMisplaced):
+    with pytest.raises(ContainerDamaged):
         acme.read(other)
 
 
@@ -66,3 +82,19 @@ def test_a_path_from_the_database_may_not_lead_out(acme: Doors, path: str) -> No
     """The catalogue's text is not trusted with the rest of the disk."""
     with pytest.raises(PathRefused):
         open_unit(acme.env, replace(acme.land(ERP, b"one", "1"), path=path))
+
+
+def test_a_file_whose_row_was_never_written_is_deleted_when_nobody_can_still_be_writing(acme: Doors) -> None:
+    """A killed process left it; what a row names stays, and so does what is fresh."""
+    unit = acme.land(ERP, b"one", "1")
+    acme.drop(BANK, b"<Stmt/>")
+    left = [acme.env.prefix / "raw" / uuid4().hex, acme.env.prefix / "drop" / str(uuid4())]
+    for path in left:
+        path.write_bytes(b"sealed under a key that was never kept")
+    now = datetime.now(UTC)
+
+    assert delete_unnamed(acme.env, now - timedelta(days=1)) == 0
+    assert delete_unnamed(acme.env, now + timedelta(days=1)) == 2
+    assert not any(path.exists() for path in left)
+    assert acme.read(unit) == b"one"
+    assert len(claim_arrivals(acme.env, NOW)) == 1

@@ -1,4 +1,7 @@
-"""The row that makes an upload an arrival. From its commit on, landing finds the file; without it nobody opens it."""
+"""The row that makes an upload an arrival, and holds its key: from its commit on landing finds and opens the file.
+
+A file without a row is garbage that nobody can open, and is collected.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,7 @@ def record(engine: sa.Engine, public_key: bytes, arrival: Arrival) -> None:
         "path": relative_path(arrival.id),
         "size_bytes": arrival.whole.size_bytes,
         "container_sha256": arrival.whole.container_sha256,
+        "sealed_key": arrival.whole.sealed_key,
         "content_mac": arrival.whole.content_mac,
     }
     advice = "Send the file again later; the operator is told."

@@ -36,6 +36,7 @@ class Whole:
     path: Path
     size_bytes: int  # of the plaintext
     container_sha256: bytes
+    sealed_key: bytes
     content_mac: bytes
 
 
@@ -98,7 +99,7 @@ class Upload:
             raise self.failure from None  # type: ignore[misc]  # set by `fail`
         self._file.close()
         self._file = None
-        return Whole(self.path, digest.size_bytes, digest.sha256, self._mac.digest())
+        return Whole(self.path, digest.size_bytes, digest.sha256, digest.sealed_key, self._mac.digest())
 
     def _synced(self, file: BinaryIO) -> ContainerDigest:
         digest = self._writer.finish()

@@ -100,7 +100,8 @@ class ADrop:
         """What the tenant's private key opens."""
         its, row = self.home.tenants[tenant], self.arrivals(tenant)[name]
         aad = ContainerAad(Kind.ARRIVAL, its.ref, row.id, row.source_id)
-        with read_container((its.prefix / row.path).open("rb"), its.keys, aad, sha256=row.container_sha256) as opened:
+        file = (its.prefix / row.path).open("rb")
+        with read_container(file, its.keys, bytes(row.sealed_key), aad, sha256=row.container_sha256) as opened:
             return opened.read()
 
     def files(self, tenant: str = "acme") -> set[str]:

@@ -369,7 +369,7 @@ def test_another_tenants_keys_and_the_door_open_nothing(drop: ADrop) -> None:
     aad = ContainerAad(Kind.ARRIVAL, drop.acme.ref, row.id, row.source_id)
 
     with pytest.raises(ContainerForAnotherKey), (drop.acme.prefix / row.path).open("rb") as file:
-        read_container(file, other.keys, aad).read()
+        read_container(file, other.keys, bytes(row.sealed_key), aad).read()
     with drop.acme.door.connect() as connection, pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
         connection.execute(sa.select(arrival.c.id))
 
