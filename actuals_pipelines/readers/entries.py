@@ -47,7 +47,10 @@ REFERENCES = frozenset(
 )  # fmt: skip
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: json.dumps makes one a call
+
+
 def references_text(found: Mapping[str, str | None]) -> str | None:
     """The `references` column of one entry: absent and empty values left out, null when none is left."""
     kept = {name: value for name, value in sorted(found.items()) if value}
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else None
+    return _ENCODE(kept) if kept else None

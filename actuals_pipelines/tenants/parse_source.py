@@ -21,8 +21,8 @@ _READABLE = (
 _SECRET_WORDS = ("password", "passwd", "pwd", "token", "secret", "api_key", "apikey", "access_key", "signature", "key")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-_CAMT = FieldMapping(
-    {"row_id": "entry_id", "transaction_id": "end_to_end"}
+_BANK = FieldMapping(
+    {"row_id": "transaction_id", "transaction_id": "end_to_end"}
     | {
         name: name
         for name in (
@@ -31,7 +31,7 @@ _CAMT = FieldMapping(
         )
     }
 )
-STRUCTURED = {"camt053": _CAMT, "camt052": _CAMT, "camt054": _CAMT}
+STRUCTURED = dict.fromkeys(("camt053", "camt052", "camt054"), _BANK)
 """Formats whose fields have fixed meanings: the mapping that holds where the tenant writes none, or not that field."""
 
 

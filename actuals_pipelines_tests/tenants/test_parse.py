@@ -52,7 +52,7 @@ def test_a_pull_replaces_its_day_and_all_else_adds_unless_the_file_says_otherwis
 def test_a_structured_format_needs_no_mapping_and_keeps_its_accounts_as_tokens() -> None:
     bank = parse_tenant(ACME, "acme.yaml").source("bank")
 
-    assert bank.mapping.fields["row_id"] == "entry_id"
+    assert bank.mapping.fields["row_id"] == "transaction_id"
     assert bank.columns["account"] is Minimisation.TOKEN
 
 
