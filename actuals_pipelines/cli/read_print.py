@@ -170,6 +170,9 @@ class _Table(_Printer):
             screen.heading("Statements")
             header = ("account", "statement", "entries", "opening", "credits", "debits", "closing", "balances")
             screen.table(header, [_statement(each) for each in summary["statements"]])
+        for each in summary["notes"].get("control_differences", "").split("; "):
+            if each:
+                screen.line(f"  differs: {each}", "yellow")
         if summary["rejects"]:
             screen.heading(f"Rejected: {len(summary['rejects']):,}")
             for reject in summary["rejects"][:_REJECTS_SHOWN]:

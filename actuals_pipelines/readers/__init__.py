@@ -33,6 +33,9 @@ _READERS = {
     "camt053": "camt:Camt053Reader",
     "camt052": "camt:Camt052Reader",
     "camt054": "camt:Camt054Reader",
+    "bai2": "bai2:Bai2Reader",
+    "ofx": "ofx:OfxReader",
+    "berlin_group": "berlin_group:BerlinGroupReader",
 }
 FORMATS = tuple(_READERS)
 

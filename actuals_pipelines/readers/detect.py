@@ -113,7 +113,7 @@ def _texts(text: str) -> list[tuple[str, bool]]:
     is_json, is_xml = start[:1] in ("{", "["), start[:1] == "<"
     camt = {name for name in _CAMT if re.search(rf"<(?:\w+:)?{name}(?:V01)?[\s>/]", text)} if is_xml else set()
     is_mt = bool(_MT_START.search(text)) and bool(_MT_ACCOUNT.search(text)) and not is_xml
-    is_berlin = is_json and '"transactions"' in text and bool(_BERLIN.search(text))
+    is_berlin = is_json and bool(_BERLIN.search(text) or '"tppMessages"' in text)
     is_pages = is_json and start.startswith('{"actuals_api_pages"')
     return [
         *((_CAMT[name], True) for name in sorted(camt)),

@@ -13,6 +13,7 @@ from actuals_pipelines.readers.reading import FileEmpty, FileRefused, OptionRefu
 
 _CHUNK = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_XML = "an XML document"
 _NOT_TEXT = (
     (b"%PDF-", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
@@ -21,7 +22,7 @@ _NOT_TEXT = (
     (b"PAR1", "a Parquet file"),
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
-    (b"<?xml", "an XML document"),
+    (b"<?xml", _XML),
 )
 
 
@@ -31,9 +32,12 @@ class Utf8Stream:
     Args:
         encoding: what the source states: a code page for what is not UTF-8, "utf-8" for nothing else, None if it
             states nothing.
+        is_markup: XML is what is asked for, and no foreign kind.
     """
 
-    def __init__(self, stream: BinaryIO, encoding: str | None, format: str, quote: str = '"') -> None:
+    def __init__(
+        self, stream: BinaryIO, encoding: str | None, format: str, quote: str = '"', *, is_markup: bool = False
+    ) -> None:
         self.format, self.lines = format, 0  # line ends read so far
         self.quotes = 0  # quote characters read so far: an odd number tells of one that is not closed
         self._quote = quote.encode("ascii")
@@ -49,7 +53,7 @@ class Utf8Stream:
         if not first.strip():
             raise FileEmpty(format)
         kind = _not_text(first)
-        if kind:
+        if kind and not (is_markup and kind == _XML):
             raise FileRefused(format, f"it is {kind}", "Ask the sender for the export in the agreed format.")
         mark, name = next(((m, n) for m, n in _MARKS if first.startswith(m)), (b"", None))
         if name:
