@@ -90,11 +90,25 @@ def parse(
     return Expression(text=text, sql=sql, columns=frozenset(compiler.used))
 
 
-def parse_field(text: str, columns: Collection[str], where: str) -> Expression:
-    """Compile a mapping's field: a text that equals a column's header, whatever its characters, is that column."""
+def parse_field(
+    text: str, columns: Collection[str], where: str, *, functions: Mapping[str, Function] | None = None
+) -> Expression:
+    """Compile a mapping's field: a column's header, whatever its characters; a path into a JSON column; an expression.
+
+    A path is the column and its steps: references.order, details.lines[0].amount.
+    """
+    return _named(text, columns) or parse(text, columns, where, functions=functions)
+
+
+def _named(text: str, columns: Collection[str]) -> Expression | None:
+    """A header or a path as it stands; None where the text is neither."""
     if text in columns:
         return Expression(text=text, sql=quoted(text), columns=frozenset([text]))
-    return parse(text, columns, where)
+    path = _PATH.fullmatch(text)
+    if path is None or path["column"] not in columns:
+        return None
+    steps = re.sub(r"\.([^.\[]+)", r'."\1"', path["steps"])
+    return Expression(text, _json_text(quoted(path["column"]), "$" + steps), frozenset([path["column"]]))
 
 
 def quoted(name: str) -> str:
@@ -171,6 +185,7 @@ _CONDITIONS = (
     exp.RegexpLike, exp.Boolean, exp.Case, exp.If, exp.Coalesce, exp.Anonymous,
 )  # fmt: skip
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_PATH = re.compile(r"(?P<column>[A-Za-z_][A-Za-z0-9_]*)(?P<steps>(\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,4}\])+)")
 _POSITIONAL = re.compile(r"__column([0-9]+)__", re.IGNORECASE)
 # Parts that sqlglot fills in by itself and that say nothing about what was written.
 _NOISE = {
@@ -226,9 +241,18 @@ class _Compiler:
         return form(self, node)
 
     def column(self, node: exp.Expression) -> str:
-        self._only(node, "this")
-        if not isinstance(node.this, exp.Identifier):
+        self._only(node, "this", "table", "db", "catalog")
+        steps = [node.args[part] for part in ("catalog", "db", "table", "this") if node.args.get(part)]
+        if not all(isinstance(step, exp.Identifier) for step in steps):
             raise self._refused(node)
+        if len(steps) > 1:  # "parent.id" is one header, references.order a path into a JSON column
+            found = _named(".".join(str(step.this) for step in steps), self.columns)
+            if found is None:
+                listed = ", ".join(self.columns) or "none"
+                what = f"there is no column `{_shown(node)}`, and none that its first step names"
+                raise ExpressionRefused(self.where, what, f"the columns are: {listed}")
+            self.used |= found.columns
+            return found.sql
         name = self._resolve(str(node.this.this), bool(node.this.args.get("quoted")))
         self.used.add(name)
         return quoted(name)
@@ -352,8 +376,7 @@ class _Compiler:
         """JSON_EXTRACT_PATH_TEXT(column, '"orderId"') and its relatives: text at a path, NULL where there is none."""
         self._only(node, "this", "expression")
         path = self._json_path(node)
-        value = f"CAST({self._sql(node.this)} AS VARCHAR)"
-        return f"(CASE WHEN json_valid({value}) THEN json_extract_string({value}, {literal(path)}) END)"
+        return _json_text(f"CAST({self._sql(node.this)} AS VARCHAR)", path)
 
     def _json_path(self, node: exp.Expression) -> str:
         steps = node.expression.expressions if isinstance(node.expression, exp.JSONPath) else None
@@ -441,6 +464,13 @@ _FORMS: dict[type[exp.Expression], Callable[[_Compiler, exp.Expression], str]] =
     exp.JSONExtractScalar: _Compiler.json_text,
     exp.Anonymous: _Compiler.call,
 }
+
+
+def _json_text(value: str, path: str) -> str:
+    """SQL: the text at a path. The engine reads a JSON fraction as a double: beyond 15 digits it would be another."""
+    found, at = f"json_extract_string({value}, {literal(path)})", literal(path)
+    is_inexact = f"strlen({found}) > 16 AND json_type({value}, {at}) = 'DOUBLE'"
+    return f"(CASE WHEN json_valid({value}) THEN CASE WHEN {is_inexact} THEN NULL ELSE {found} END END)"
 
 
 def _parts(node: exp.Expression, names: Sequence[str]) -> list[exp.Expression]:

@@ -39,17 +39,31 @@ class IdScheme:
     name: str
     field: str  # a transaction's column
     find: str | None = None  # regular expression (RE2); its first group, or the whole match, is the id
-    clean: str | None = None  # "upper", "lower", "digits", "alphanumeric"
+    clean: tuple[str, ...] = ()  # in this order: upper, lower, digits, alphanumeric, no_blanks, no_leading_zeros
+    prefix: str | None = None  # taken off the id's start where it is there, after the cleaning
     version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
+class SignRule:
+    """Which amounts change their sign: all of them, or those whose flag says minus."""
+
+    flag: str | None = None  # a column or expression; None: every record
+    plus: tuple[str, ...] = ()  # what the flag says where the amount stays as it is
+    minus: tuple[str, ...] = ()  # what it says where the amount is reversed; any other word is a reject
+
+
+@dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """Transaction field -> raw column, or expression over raw columns; the same language as the rules."""
+    """Transaction field -> raw column, path into a JSON column, or expression; the same language as the rules.
+
+    `amount_plus` and `amount_minus` may stand for `amount`: a pair of columns of which a record fills one.
+    """
 
     fields: Mapping[str, str]
     where: str | None = None  # raw records this mapping takes; None takes all
     constants: Mapping[str, str] = field(default_factory=dict)  # field -> literal text
+    sign: SignRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,11 @@ class Source:
     publishes: ProcessingSet = ProcessingSet.ADD
     time_zone: str = "UTC"  # of timestamps that state no offset
     columns: Mapping[str, Minimisation] = field(default_factory=dict)  # mapped field -> keep | token | drop
+    long_numbers: Mapping[str, str] = field(default_factory=dict)  # field not searched for card numbers -> why
+    optional: tuple[str, ...] = ()  # raw columns that a unit may lack: null then
+    iterate: str | None = None  # "transactions[*]": each element of that JSON list is a record of its own
+    adds_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # gross, fee, tax, net, where -> columns
+    derived_from: str | None = None  # a source whose raw records this one maps again
     reader: Mapping[str, str] = field(default_factory=dict)  # delimiter, encoding, decimal mark, sheet, ...
     connector: str | None = None  # oauth_api: the declarative connector's name
     connection: Mapping[str, str] = field(default_factory=dict)  # oauth_api: base URL, secret's name, ...

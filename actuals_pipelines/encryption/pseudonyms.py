@@ -4,14 +4,12 @@ HMAC-SHA-256 (RFC 2104) truncated to 128 bits. For each use a key of its own is 
 HKDF, so that the same text never gives the same digest in two uses, schemes or tenants. The message is the value's
 UTF-8 bytes and nothing else; cleaning is the caller's. Where values repeat, only distinct ones are hashed.
 
-Measured: 1.0 CPU-s per million different values. DuckDB's sha256, nested twice, takes 1.6, and there the key would have
+Measured: 0.9 CPU-s per million different values. DuckDB's sha256, nested twice, takes 1.6, and there the key would have
 to enter an engine that logs and profiles.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from actuals_pipelines.encryption.secrecy import KEY_BYTES, Secret, derived_key
 
 DIGEST_BYTES = 16
-_BLOCK_BYTES = 64  # of SHA-256
 _ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)  # base32 (RFC 4648), lower case
 _TOKEN_LETTERS = 26  # ceil(128 / 5)
 _TOKEN_PREFIX = b"tok_"
@@ -104,26 +103,23 @@ def _digest_use(domain: str) -> bytes:
 
 
 class _Hasher:
-    """HMAC-SHA-256 under one key, with both pads hashed once: copying those states halves the cost per value."""
+    """HMAC-SHA-256 under one key. A copy of the keyed state spares its two pads: a third of the cost per value."""
 
     __slots__ = ("digest", "digests")
 
     def __init__(self, key: bytes) -> None:
-        padded = key.ljust(_BLOCK_BYTES, b"\0")
-        copy_inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)).copy
-        copy_outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+        copy = HMAC(key, SHA256()).copy
 
         def full_digests(values: list[bytes]) -> list[bytes]:
             digests = []
             for value in values:
-                inner, outer = copy_inner(), copy_outer()
-                inner.update(value)
-                outer.update(inner.digest())
-                digests.append(outer.digest())
+                state = copy()
+                state.update(value)
+                digests.append(state.finalize())
             return digests
 
         self.digests: Callable[[list[bytes]], list[bytes]] = full_digests
-        self.digest: Callable[[bytes], bytes] = lambda value: hmac.digest(key, value, "sha256")[:DIGEST_BYTES]
+        self.digest: Callable[[bytes], bytes] = lambda value: full_digests([value])[0][:DIGEST_BYTES]
 
 
 @dataclass(frozen=True, slots=True)

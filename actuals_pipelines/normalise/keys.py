@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 
-from actuals_pipelines.domain.source import IdScheme
+from actuals_pipelines.domain.source import IdScheme, Source
 from actuals_pipelines.encryption.pseudonyms import Pseudonyms
 from actuals_pipelines.errors import ConfigurationError
 from actuals_pipelines.expressions import literal
@@ -15,13 +16,14 @@ from actuals_pipelines.expressions import literal
 MAX_KEYS_PER_TEXT = 50
 _WORD = "[0-9A-Za-z][0-9A-Za-z_./-]*[0-9A-Za-z]"  # an id in free text, where its scheme has no pattern
 _CLEANINGS = {
-    None: "{}",
     "upper": "upper({})",
     "lower": "lower({})",
     "digits": "regexp_replace({}, '[^0-9]', '', 'g')",
     "alphanumeric": "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')",
+    "no_blanks": "regexp_replace({}, '\\s', '', 'g')",
+    "no_leading_zeros": "ltrim({}, '0')",
 }
-CLEANINGS = tuple(name for name in _CLEANINGS if name)
+CLEANINGS = tuple(_CLEANINGS)
 
 
 class IdSchemeRefused(ConfigurationError):
@@ -72,15 +74,21 @@ def key_lists(values: pa.ChunkedArray, scheme: IdScheme, secrets: Pseudonyms) ->
     return pa.ListArray.from_arrays(offsets, secrets.match_keys(lists.flatten(), scheme.name, scheme.version))
 
 
-def fingerprint(ids: Sequence[IdScheme], look_in: Sequence[tuple[str, str]]) -> str:
-    """What, when it changes, makes other keys of the same row."""
-    return repr((sorted((s.name, s.field, s.find, s.clean, s.version) for s in ids), sorted(look_in)))
+def content_domain(ids: Sequence[IdScheme], look_in: Sequence[tuple[str, str]], source: Source) -> str:
+    """The domain of a row's content digest: what, when it changes, makes other keys or texts of the same content."""
+    schemes = sorted((s.name, s.field, s.find, s.clean, s.prefix, s.version) for s in ids)
+    made = repr((schemes, sorted(look_in), sorted(source.columns.items())))
+    return f"row_digest {hashlib.sha256(made.encode()).hexdigest()}"
 
 
 def _clean(scheme: IdScheme, text: str) -> str:
-    if scheme.clean not in _CLEANINGS:
-        raise IdSchemeRefused(scheme.name, f"clean is one of {', '.join(CLEANINGS)}")
-    return _CLEANINGS[scheme.clean].format(text)
+    for each in scheme.clean:
+        if each not in _CLEANINGS:
+            raise IdSchemeRefused(scheme.name, f"clean is made of {', '.join(CLEANINGS)}")
+        text = _CLEANINGS[each].format(text)
+    if scheme.prefix:
+        text = f"regexp_replace({text}, {literal('^' + re.escape(scheme.prefix))}, '')"
+    return text
 
 
 def _group(scheme: IdScheme) -> int:

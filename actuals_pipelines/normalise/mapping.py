@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import duckdb
 from sqlglot import exp
 
-from actuals_pipelines.domain.source import FieldMapping, Minimisation, Source
+from actuals_pipelines.domain.source import FieldMapping, Minimisation, SignRule, Source
 from actuals_pipelines.errors import ActualsError, ConfigurationError
-from actuals_pipelines.expressions import ExpressionRefused, Function, literal, parse, quoted
+from actuals_pipelines.expressions import ExpressionRefused, Function, literal, parse, parse_field
+from actuals_pipelines.normalise.minimise import treatment
 from actuals_pipelines.normalise.sql import NumberMarks
 
 CORE = ("row_id", "transaction_id", "kind", "status", "booked_on", "value_date", "timestamp", "amount", "currency")
 """Fields with a meaning; any other mapped field is kept as text. `amount_minor_units` may stand for `amount`."""
 
+_PAIR = ("amount_plus", "amount_minus")
 _CLEAR = {"kind", "status", "booked_on", "value_date", "timestamp", "amount", "amount_minor_units", "currency"}
 _OURS = {"row_uid", "row_digest", "source", "unit_id", "line", "iteration"}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -55,13 +57,15 @@ class CompiledMapping:
     fields: dict[str, str]  # field -> SQL
     where: str  # SQL predicate; never NULL
     columns: frozenset[str]  # raw columns that the SQL texts name
+    factor: str = "1"  # SQL: what the amount is multiplied by: 1, -1; NULL: unknown flag; 0: both of a pair are filled
 
 
-def compile_mappings(source: Source, columns: Sequence[str], marks: NumberMarks) -> list[CompiledMapping]:
+def compile_mappings(source: Source, columns: Collection[str], marks: NumberMarks) -> list[CompiledMapping]:
     """Compile the mapping of each iteration against the file's columns.
 
-    An iteration's fields and constants overlay the default's; both their `where` must hold. Expressions may call
-    number(column): the column as an exact decimal, by the source's decimal and thousands marks.
+    An iteration's fields, constants and sign overlay the default's; both their `where` must hold. Expressions may call
+    number(column): the column as an exact decimal, by the source's decimal and thousands marks; number(column, 0)
+    where an empty one is 0.
 
     Raises:
         MappingRefused, MappedColumnMissing, ExpressionRefused.
@@ -94,7 +98,32 @@ def kinds(connection: duckdb.DuckDBPyConnection, source: str, mapping: CompiledM
     return found
 
 
-def _compile(source: Source, overlay: FieldMapping, columns: Sequence[str], marks: NumberMarks) -> CompiledMapping:
+def compile_sum(source: Source, columns: Collection[str], marks: NumberMarks) -> tuple[str, frozenset[str]]:
+    """Compile `adds_up`: (SQL: why gross + fee + tax is not net in a record, NULL where it is; the columns it reads).
+
+    Exact decimals, no rounding. An empty column counts 0; one that cannot be read is a reason of its own.
+    """
+    used: set[str] = set()
+    functions = {"number": _number(columns, marks, used)}
+    parts: dict[str, str] = {}
+    for name in ("gross", "fee", "tax", "net"):
+        terms = [
+            _term(source, name, text, columns=columns, marks=marks, functions=functions, used=used)
+            for text in source.adds_up.get(name, ())
+        ]
+        parts[name] = " + ".join(terms) or "0"
+    unread = " ".join(f"WHEN {name} IS NULL THEN '{name} is no plain decimal number'" for name in parts)
+    sums = ", ".join(f"TRY(CAST({sql} AS DECIMAL(38, 10))) AS {name}" for name, sql in parts.items())
+    reason = f"CASE {unread} WHEN gross + fee + tax <> net THEN 'gross + fee + tax is not net' END"
+    condition = "TRUE"
+    for text in source.adds_up.get("where", ()):
+        parsed = parse(text, columns, f"source {source.name}, adds_up", functions=functions, is_predicate=True)
+        used |= parsed.columns
+        condition = f"coalesce({parsed.sql}, FALSE)"
+    return f"CASE WHEN {condition} THEN (SELECT {reason} FROM (SELECT {sums})) END", frozenset(used)  # noqa: S608
+
+
+def _compile(source: Source, overlay: FieldMapping, columns: Collection[str], marks: NumberMarks) -> CompiledMapping:
     default = source.mapping
     texts = {name: text for name, text in default.fields.items() if name not in overlay.constants} | dict(
         overlay.fields
@@ -111,6 +140,9 @@ def _compile(source: Source, overlay: FieldMapping, columns: Sequence[str], mark
         if name not in constants
     }
     fields |= {name: literal(text) for name, text in constants.items()}
+    fields, pair_factor = _paired(fields)
+    sign = overlay.sign or default.sign
+    factor = "1" if sign is None else _factor(source, sign, columns=columns, functions=functions, used=used)
     conditions = []
     for text in (default.where, overlay.where):
         if text is not None:
@@ -119,7 +151,8 @@ def _compile(source: Source, overlay: FieldMapping, columns: Sequence[str], mark
             conditions.append(f"coalesce({parsed.sql}, FALSE)")
     if len({name.lower() for name in used}) < len(used):
         raise MappingRefused(source.name, "mapping", "it uses two columns whose names differ only in case")
-    return CompiledMapping(fields, " AND ".join(conditions) or "TRUE", frozenset(used))
+    factor = factor if pair_factor == "1" else f"({factor} * {pair_factor})"
+    return CompiledMapping(fields, " AND ".join(conditions) or "TRUE", frozenset(used), factor)
 
 
 def _field(
@@ -127,35 +160,76 @@ def _field(
     name: str,
     text: str,
     *,
-    columns: Sequence[str],
+    columns: Collection[str],
     functions: dict[str, Function],
     used: set[str],
 ) -> str:
-    if text in columns:
-        used.add(text)
-        return quoted(text)
     try:
-        parsed = parse(text, columns, f"source {source.name}, field {name}", functions=functions)
+        parsed = parse_field(text, columns, f"source {source.name}, field {name}", functions=functions)
     except ExpressionRefused:
         if _PLAIN.fullmatch(text):
-            raise MappedColumnMissing(source.name, name, text, columns) from None
+            raise MappedColumnMissing(source.name, name, text, tuple(columns)) from None
         raise
     used |= parsed.columns
     return parsed.sql
 
 
+def _paired(fields: dict[str, str]) -> tuple[dict[str, str], str]:
+    """A pair of amount columns as one amount, and its factor: of each record one is filled with more than zeros."""
+    if not set(_PAIR) <= set(fields):
+        return fields, "1"
+    plus, minus = (f"nullif(trim(CAST({fields[name]} AS VARCHAR)), '')" for name in _PAIR)
+    is_plus, is_minus = (f"coalesce(regexp_matches({text}, '[^-+0.,]'), FALSE)" for text in (plus, minus))
+    amount = f"CASE WHEN {is_minus} THEN {minus} ELSE coalesce({plus}, {minus}) END"
+    factor = f"CASE WHEN {is_minus} AND {is_plus} THEN 0 WHEN {is_minus} THEN -1 ELSE 1 END"
+    return {name: sql for name, sql in fields.items() if name not in _PAIR} | {"amount": amount}, factor
+
+
+def _factor(
+    source: Source, sign: SignRule, *, columns: Collection[str], functions: dict[str, Function], used: set[str]
+) -> str:
+    if sign.flag is None:
+        return "-1"
+    sql = _field(source, "sign", sign.flag, columns=columns, functions=functions, used=used)
+    flag = f"trim(CAST({sql} AS VARCHAR))"
+    plus, minus = (", ".join(literal(word) for word in words) for words in (sign.plus, sign.minus))
+    return f"CASE WHEN {flag} IN ({plus}) THEN 1 WHEN {flag} IN ({minus}) THEN -1 END"
+
+
+def _term(
+    source: Source,
+    name: str,
+    text: str,
+    *,
+    columns: Collection[str],
+    marks: NumberMarks,
+    functions: dict[str, Function],
+    used: set[str],
+) -> str:
+    sql = _field(source, f"adds_up {name}", text, columns=columns, functions=functions, used=used)
+    return _number_or_zero(marks, sql) if text in columns else f"({sql})"
+
+
+def _number_or_zero(marks: NumberMarks, sql: str) -> str:
+    return f"CASE WHEN nullif(trim({sql}), '') IS NULL THEN 0 ELSE {marks.number(sql)} END"
+
+
 def _number(columns: Collection[str], marks: NumberMarks, used: set[str]) -> Function:
-    """number(column) for the expression language."""
+    """number(column) and number(column, 0) for the expression language."""
 
     def number(arguments: Sequence[exp.Expression]) -> str:
-        node = arguments[0] if len(arguments) == 1 else None
-        name = node.name if isinstance(node, exp.Column) else None
-        same = [column for column in columns if name is not None and column.lower() == name.lower()]
-        chosen = name if name in columns else same[0] if len(same) == 1 else None
-        if chosen is None:
+        if len(arguments) not in (1, 2) or not isinstance(arguments[0], exp.Column):
             raise ValueError("one of the file's columns")
-        used.add(chosen)
-        return marks.number(quoted(chosen))
+        try:
+            found = parse(arguments[0].sql(dialect="duckdb"), columns, "number")
+        except ExpressionRefused:
+            raise ValueError("one of the file's columns") from None
+        used.update(found.columns)
+        if len(arguments) == 1:
+            return marks.number(found.sql)
+        if arguments[1].sql() != "0":
+            raise ValueError("a column, 0")
+        return _number_or_zero(marks, found.sql)
 
     return number
 
@@ -164,9 +238,19 @@ def _check_names(source: Source, names: set[str]) -> None:
     for name in sorted(names):
         if name in _OURS or name.startswith(("key_", "keys_")) or not _PLAIN.fullmatch(name):
             raise MappingRefused(source.name, name, "that name is ours or no plain name; choose another")
-        if name in _CLEAR and source.columns.get(name, Minimisation.KEEP) is not Minimisation.KEEP:
+        if name in _CLEAR and treatment(source, name) is not Minimisation.KEEP:
             raise MappingRefused(source.name, name, "the engine needs it readable: it can only be kept")
-    if len(names & {"amount", "amount_minor_units"}) != 1:
-        raise MappingRefused(source.name, "amount", "map amount, or amount_minor_units where the file counts those")
+    if not is_amount_mapped_once(names):
+        raise MappingRefused(
+            source.name,
+            "amount",
+            "map amount, or amount_plus and amount_minus, or amount_minor_units where the file counts those",
+        )
     if "currency" not in names:
         raise MappingRefused(source.name, "currency", "map it, or give it as a constant")
+
+
+def is_amount_mapped_once(names: Collection[str]) -> bool:
+    """Whether an amount is mapped in exactly one of its three forms."""
+    forms = [{"amount"}, set(_PAIR), {"amount_minor_units"}]
+    return [form & set(names) for form in forms if form & set(names)] in [[form] for form in forms]

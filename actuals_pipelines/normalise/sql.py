@@ -17,7 +17,7 @@ _OFFSET = r":[0-9]{2}.*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _EPOCHS = {"epoch": "make_timestamp(TRY_CAST({} AS BIGINT) * 1000000)", "epoch_ms": "make_timestamp_ms({})"}
 _PLAUSIBLE = "BETWEEN DATE '1900-01-01' AND DATE '2199-12-31'"
 
-OPTIONS = ("decimal", "thousands", "date_format", "timestamp_format")
+OPTIONS = ("decimal", "thousands", "negative", "date_format", "timestamp_format")
 """What `Source.reader` may say to normalising; the rest of it is the reader's."""
 
 
@@ -31,7 +31,7 @@ class NumberMarksRefused(ConfigurationError):
     def __str__(self) -> str:
         return (
             f"Source {self.source!r}: decimal is '.' or ',', and thousands is another one of . , ' _ or a blank. "
-            "Together they must leave no doubt what 1.234 is."
+            "Together they must leave no doubt what 1.234 is. negative is leading, trailing or parentheses."
         )
 
 
@@ -52,17 +52,25 @@ class NumberMarks:
 
     decimal: str = "."
     thousands: str = ""
+    negative: str = "leading"  # also -12.00 is read where the source writes 12.00- or (12.00)
 
     @classmethod
     def of(cls, source: str, options: dict[str, str]) -> NumberMarks:
         decimal, thousands = options.get("decimal", "."), options.get("thousands", "")
         if decimal not in (".", ",") or thousands == decimal or thousands not in ("", ".", ",", "'", "’", "_", " "):
             raise NumberMarksRefused(source)
-        return cls(decimal, thousands)
+        negative = options.get("negative", "leading")
+        if negative not in ("leading", "trailing", "parentheses"):
+            raise NumberMarksRefused(source)
+        return cls(decimal, thousands, negative)
 
     def plain(self, text: str) -> str:
         """SQL: the text as a plain decimal ("-1234.5"), NULL where it is none."""
         text = f"replace({text}, '−', '-')"  # the typographic minus of shops' exports
+        if self.negative == "trailing":
+            text = f"CASE WHEN ends_with({text}, '-') THEN '-' || left({text}, -1) ELSE {text} END"
+        elif self.negative == "parentheses":
+            text = f"CASE WHEN {text} LIKE '(%)' THEN '-' || substr({text}, 2, length({text}) - 2) ELSE {text} END"
         decimal, thousands = _escaped(self.decimal), _escaped(self.thousands)
         whole = f"([0-9]+|[0-9]{{1,3}}({thousands}[0-9]{{3}})+)" if thousands else "[0-9]+"
         pattern = f"[+-]?({whole}({decimal}[0-9]*)?|{decimal}[0-9]+)"

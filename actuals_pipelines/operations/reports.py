@@ -13,6 +13,7 @@ from typing import Literal
 import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage, Side
+from actuals_pipelines.domain.personal_data import canonical
 from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.normalise.keys import cleaned_id, with_transaction_id
 from actuals_pipelines.operations.figures import figures_from_bytes
@@ -160,7 +161,7 @@ def wanted_by(env: TenantEnvironment, text: str) -> Wanted:
         for scheme, one in zip(schemes, cleaned, strict=True)
         if (key := secrets.match_key(one, scheme.name, scheme.version)) is not None
     }
-    return Wanted(text, secrets.token(text) if text else None, keys)
+    return Wanted(text, secrets.token(canonical(text)) if text else None, keys)
 
 
 def _facts(opened: OpenedClose) -> CloseFacts:

@@ -49,8 +49,8 @@ def read_ids(place: Place) -> tuple[IdScheme, ...]:
         find = scheme["find"].optional()
         if find:
             _check_pattern(scheme["find"], find)
-        clean = scheme["clean"].optional()
-        schemes.append(IdScheme(name, scheme["field"].text(), find, clean, scheme["version"].number(1)))
+        prefix, version = scheme["prefix"].optional(), scheme["version"].number(1)
+        schemes.append(IdScheme(name, scheme["field"].text(), find, scheme["clean"].texts(), prefix, version))
     return tuple(schemes)
 
 
