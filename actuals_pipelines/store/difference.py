@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.store.files import SEQUENCE
 from actuals_pipelines.store.log import RowLog, Totals
 
 if TYPE_CHECKING:
@@ -144,12 +145,17 @@ def compute(
 
 def totals(connection: duckdb.DuckDBPyConnection, relation: str) -> Totals:
     """Rows and minor units per currency of a relation of this connection."""
-    query = f"SELECT currency, count(*), sum(amount_minor_units) FROM {relation} GROUP BY currency ORDER BY currency"  # noqa: S608
-    result = {}
-    for currency, rows, minor in connection.execute(query).fetchall():
+    return totals_by_sequence(connection, f"(SELECT *, 0 AS {SEQUENCE} FROM {relation})").get(0, {})  # noqa: S608
+
+
+def totals_by_sequence(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[int, dict[str, tuple[int, int]]]:
+    """`totals` of each part of a relation, by its `_sequence`."""
+    query = f"SELECT {SEQUENCE}, currency, count(*), sum(amount_minor_units) FROM {relation} GROUP BY ALL ORDER BY ALL"  # noqa: S608
+    result: dict[int, dict[str, tuple[int, int]]] = {}
+    for sequence, currency, rows, minor in connection.execute(query).fetchall():
         if abs(minor) >= 2**63:
             raise TotalTooLarge(currency)
-        result[currency] = (int(rows), int(minor))
+        result.setdefault(sequence, {})[currency] = (int(rows), int(minor))
     return result
 
 

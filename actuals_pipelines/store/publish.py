@@ -7,7 +7,7 @@ leaves what was live before, and files that nobody sees.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from actuals_pipelines.database.locks import publish_lock
 from actuals_pipelines.domain.source import ProcessingSet, Source
 from actuals_pipelines.domain.unit import GenerationState
 from actuals_pipelines.store import files, intake
+from actuals_pipelines.store.files import DataFile
+from actuals_pipelines.store.fresh import fresh_units
 from actuals_pipelines.store.log import Publication, publications
 from actuals_pipelines.store.rewrite import Giver, Written, write_difference
 from actuals_pipelines.store.sealed import seal_json
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from actuals_pipelines.tenants.environment import TenantEnvironment
 
 log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 5_000_000
+"""Rows of several units that are looked at together: some 50 bytes each, well below the engine's bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,61 @@ def publish(env: TenantEnvironment, source: Source, partition: date) -> list[Pub
         source_id = units.source_id(connection, source.name)
         publish_lock(connection, source_id)
         passed = _generations(connection, source_id, GenerationState.PASSED, tables.unit.c.partition == partition)
-        done = [_publish(env, connection, source, source_id, own) for own in passed]
+        done: list[UUID | None] = []
+        for part in _parts(connection, passed):
+            fresh = _fresh(env, connection, source, source_id, part)
+            for own, _ in part:
+                if own.unit_sequence in fresh:
+                    written = fresh[own.unit_sequence]
+                    done.append(_make_live(env, connection, source_id, uuid4(), own=own, written=written))
+                else:
+                    done.append(_publish(env, connection, source, source_id, own))
         return publications(connection, tables.publication.c.id.in_([i for i in done if i is not None]))
+
+
+def _parts(connection: sa.Connection, passed: Sequence[_InForce]) -> Iterator[list[tuple[_InForce, DataFile]]]:
+    """The generations with their files, in parts of at most ROWS_AT_ONCE rows, or of one generation."""
+    named = files.named(connection, [own.file_id for own in passed])
+    part: list[tuple[_InForce, DataFile]] = []
+    rows = 0
+    for own in passed:
+        file = named[own.file_id]
+        if part and rows + file.rows > ROWS_AT_ONCE:
+            yield part
+            part, rows = [], 0
+        part.append((own, file))
+        rows += file.rows
+    if part:
+        yield part
+
+
+def _fresh(
+    env: TenantEnvironment,
+    connection: sa.Connection,
+    source: Source,
+    source_id: UUID,
+    part: Sequence[tuple[_InForce, DataFile]],
+) -> dict[int, Written]:
+    """Unit sequence -> what its publication names, of those that put nobody out of force and bring new rows only."""
+    own = [each for each, _ in part]
+    # Only who could put whom out of force, so that few of a year's units are looked at.
+    rivals: list[sa.ColumnElement[bool]] = []
+    if source.publishes is ProcessingSet.ADD:
+        rivals = [tables.unit.c.id.in_([each.unit_id for each in own])]
+    elif source.publishes is ProcessingSet.REPLACE:
+        rivals = [tables.unit.c.partition == own[0].partition]
+    in_force = _generations(connection, source_id, GenerationState.PUBLISHED, *rivals)
+    alone = {each.unit_sequence for each in own if not _has_rival(each, [*in_force, *own], source.publishes)}
+    if not alone:
+        return {}
+    history = publications(connection, tables.publication.c.source_id == source_id)
+    # The others are looked at too: a row that one of them shares is no new row.
+    found = fresh_units(env, [Giver(each.unit_sequence, file) for each, file in part], history, connection)
+    return {sequence: written for sequence, written in found.items() if sequence in alone}
+
+
+def _has_rival(one: _InForce, others: Sequence[_InForce], publishes: ProcessingSet) -> bool:
+    return any(_makes_room(other, one, publishes) or _makes_room(one, other, publishes) for other in others)
 
 
 def _publish(
@@ -85,9 +143,22 @@ def _publish(
         history=publications(connection, tables.publication.c.source_id == source_id),
         connection=connection,
     )
+    _set_state(connection, leaving, GenerationState.SUPERSEDED)
+    return _make_live(env, connection, source_id, publication_id, own=own, written=written)
+
+
+def _make_live(
+    env: TenantEnvironment,
+    connection: sa.Connection,
+    source_id: UUID,
+    publication_id: UUID,
+    *,
+    own: _InForce,
+    written: Written,
+) -> UUID:
+    """Record the publication, once its figures hold."""
     intake.check(own.generation_id, written.totals)
     _record(env, connection, source_id, publication_id, own=own, written=written)
-    _set_state(connection, leaving, GenerationState.SUPERSEDED)
     _set_state(connection, [own], GenerationState.PUBLISHED)
     log.info("unit published: tenant=%s unit=%s publication=%s", env.ref.uuid, own.unit_id, publication_id)
     return publication_id

@@ -60,6 +60,21 @@ def test_a_line_delivered_again_is_counted_and_not_stored_twice(acme: Books) -> 
     assert intake.of_publication(acme.env, first).holds
 
 
+def test_units_published_together_see_one_anothers_rows(acme: Books) -> None:
+    """The second corrects the first's `b`, the fourth brings what the day before had; the third shares nothing."""
+    acme.deliver(ADDING, [("z", 9)])
+    acme.publish(ADDING)
+    for rows in ([("a", 100), ("b", 7)], [("b", 8)], [("c", 1)], [("z", 9), ("d", 2)]):
+        acme.deliver(ADDING, rows, NEXT_DAY)
+
+    published = acme.publish(ADDING, NEXT_DAY)
+
+    assert acme.amounts(ADDING) == {"a": 100, "b": 8, "c": 1, "d": 2, "z": 9}
+    assert [(one.counts["added"], one.counts["removed"], one.counts["repeats"]) for one in published] == [
+        *((2, 0, 0), (1, 1, 0), (1, 0, 0), (1, 0, 1)),
+    ]
+
+
 def test_a_unit_of_repeats_alone_names_no_file(acme: Books) -> None:
     """It is published, so that the catalogue knows it was dealt with."""
     acme.deliver(ADDING, [("a", 100)])
