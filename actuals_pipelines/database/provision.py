@@ -43,6 +43,9 @@ _PLATFORM_LOGINS = {"dagster": 100, "control": 30}
 _CONTROL_OWNER = "control_owner"
 _NO_POWER = "nosuperuser nocreatedb nocreaterole noreplication nobypassrls noinherit"
 # Every role may keep blobs in every database it enters, unless these are shut.
+# Iterations slow down guessing, and nobody guesses 256 random bits (DECISIONS, "SCRAM with one iteration").
+_SCRAM_ITERATIONS = 1
+_TELLS_ITERATIONS = 160_000  # PostgreSQL 16
 _MAKES_LARGE_OBJECTS = "lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)"
 
 
@@ -183,6 +186,8 @@ def _login(connection: sa.Connection, name: str, limit: int, *, rotate: bool) ->
 def _verifier(connection: sa.Connection, role: str, password: str) -> str:
     """The SCRAM verifier, made by the client library: letters, digits and `$:+/=` only. The password stays here."""
     server: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment]  # psycopg's
+    if server.info.server_version >= _TELLS_ITERATIONS:  # it reports the setting, and the library follows it
+        connection.exec_driver_sql(f"set scram_iterations = {_SCRAM_ITERATIONS}")
     made = server.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
     return made.decode("ascii")
 
