@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ import click
 from actuals_pipelines.cli.options import home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.domain.unit import GenerationState
-from actuals_pipelines.landing import unit_name
+from actuals_pipelines.landing import Unclaimed, refused_on, unit_name
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.operations.units import is_unreadable, rejects_of, source_of
@@ -36,7 +37,7 @@ REJECTS_SHOWN = 50
 def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: Home, as_json: bool) -> None:
     """Show the units of TENANT's SOURCE on DATE: verdicts, failed checks, what is live, and which closes took it in.
 
-    Exit 0: nothing is held; 1: a unit is held; 2: refused or failed.
+    Exit 0: nothing is held; 1: a unit is held, or a delivery was refused; 2: refused or failed.
     """
     with running_postgres(home):
         loaded = load_tenant(home, tenant)
@@ -52,12 +53,17 @@ def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: 
                     found = rejects_of(environment, history)
                     document["rejects"] = found.to_pylist() if found is not None else []
                 documents.append(document)
+            refused = refused_on(environment, source, [day_.date()])
     if as_json:
-        print_json({"tenant": tenant, "source": source, "day": day_.date(), "units": documents})
+        shown = [asdict(one) for one in refused]
+        print_json({"tenant": tenant, "source": source, "day": day_.date(), "units": documents, "refused": shown})
     else:
-        _show(Page(), documents, f"{tenant} {source} {day_.date()}", tenant)
+        page = Page()
+        _show(page, documents, f"{tenant} {source} {day_.date()}", tenant)
+        _show_refused(page, refused, tenant)
     held = GenerationState.HELD.value
-    sys.exit(1 if any(one["state"] == held for unit in documents for one in unit["generations"]) else 0)
+    is_held = any(one["state"] == held for unit in documents for one in unit["generations"])
+    sys.exit(1 if is_held or refused else 0)
 
 
 def _document(history: catalogue.UnitHistory, name: str | None, asked: Mapping[UUID, Release]) -> dict[str, Any]:
@@ -141,6 +147,14 @@ def _show_generation(screen: Page, one: dict[str, Any], unit: str, tenant: str) 
         screen.line(f"    waits for another person: actuals source approve {tenant} {unit}")
     elif one["state"] == "held" and one["is_readable"]:
         screen.line(f"    let it through: actuals source release {tenant} {unit} --reason TEXT")
+
+
+def _show_refused(screen: Page, refused: list[Unclaimed], tenant: str) -> None:
+    for one in refused:
+        screen.heading(f"Refused arrival {one.arrival_id}" + (f"  {one.name}" if one.name else ""))
+        screen.line(f"  {one.refused}", "red")
+        screen.line("  its file is kept as it is; ask the sender to deliver it again, or restore it from a backup and")
+        screen.line(f"  let it be looked at again: actuals source look-again {tenant} {one.arrival_id}")
 
 
 def _show_rejects(screen: Page, rejects: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,6 +13,7 @@ import click
 from actuals_pipelines.cli.options import home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.cli.progress import Progress
+from actuals_pipelines.landing import look_again, unclaimed
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.releases import approve_release, ask_release, asked_release, follow_policy
 from actuals_pipelines.operations.servers import running_postgres
@@ -97,6 +99,48 @@ def upload_(*, tenant: str, name: str, file: Path, day: datetime | None, home: H
         click.echo(f"The same content as unit {unit.repeat_of}: it is recorded and will not be processed again.")
         return
     click.echo(f"Next: actuals run {tenant} --from {unit.partition}")
+
+
+@source.command("arrivals")
+@click.argument("tenant")
+@home_option
+@json_option
+def arrivals_(*, tenant: str, home: Home, as_json: bool) -> None:
+    """List what doors left for TENANT and no unit was made of: it waits, no source takes it, or it was refused.
+
+    Exit 0: nothing was refused; 1: something was.
+    """
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("source arrivals") as environment:
+            found = unclaimed(environment)
+    if as_json:
+        print_json({"tenant": tenant, "arrivals": [asdict(one) for one in found]})
+    elif not found:
+        click.echo("Nothing waits: a unit was made of everything that arrived.")
+    for one in [] if as_json else found:
+        waits = f"waits for `actuals run {tenant}`" if one.source else "no source of the tenant takes it"
+        at = f"{one.received_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{one.arrival_id}  {one.source or '?'}  {at}  {size(one.size_bytes)}  {one.name or ''}")
+        click.echo(f"  refused: {one.refused}" if one.refused else f"  {waits}")
+    sys.exit(1 if any(one.refused for one in found) else 0)
+
+
+@source.command("look-again")
+@click.argument("tenant")
+@click.argument("arrival")
+@home_option
+@json_option
+def look_again_(*, tenant: str, arrival: str, home: Home, as_json: bool) -> None:
+    """Let a refused ARRIVAL of TENANT be looked at once more, after its file was restored from a backup."""
+    with running_postgres(home):
+        loaded = load_tenant(home, tenant)
+        with loaded.opened("source look-again") as environment:
+            look_again(environment, arrival)
+    if as_json:
+        print_json({"tenant": tenant, "arrival": arrival, "state": "waits"})
+    else:
+        click.echo(f"Arrival {arrival} waits again. The next run looks at it: actuals run {tenant}")
 
 
 @source.command("release")

@@ -21,9 +21,10 @@ _NARROW = {  # where `app` and `control` may not do everything with rows
     "release": "select, insert (id, generation_id, asked_by, reason_sealed), update (approved_by, approved_at)",
 }
 
-# Columns are named where a door must not choose the rest: the state of a body, the unit it became part of.
+# Columns are named where a door must not choose the rest: the state of a body, the unit it became part of, a refusal.
 _DOOR = {
-    "arrival": "insert",
+    "arrival": "insert (id, door, source_id, delivery, name_sealed, partition, path, size_bytes, container_sha256, "
+    "sealed_key, content_mac, received_at)",
     "inbox_data_key": "insert",
     "inbox_key": "insert, select",  # ON CONFLICT, "same id, other body", receipts
     "inbox_body": "insert (receipt_id, source_id, mode, data_key_id, sealed, received_at), "

@@ -38,6 +38,8 @@ arrival = sa.Table(
     sa.Column("sealed_key", sa.LargeBinary),  # of the container, to the public key; goes to the unit that is made of it
     sa.Column("content_mac", sa.LargeBinary, nullable=False),  # HMAC of the plaintext under the door's key: duplicates
     sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("refused", sa.Text),  # why no unit was made of it: it is not what its row says; the file is kept
+    sa.Column("refused_on", sa.Date),  # the source-day that lacks it
 )
 
 inbox_data_key = sa.Table(  # one random key per tenant and minute, sealed to the public key; rows are AES-GCM under it

@@ -3,7 +3,7 @@
 `land` takes a stream (an upload, a pull), `claim_arrivals` what doors left, `land_inbox` what was pushed.
 """
 
-from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, unclaimed
+from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, look_again, refused_on, unclaimed
 from actuals_pipelines.landing.inbox import land_inbox
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
 from actuals_pipelines.landing.streams import EmptyDelivery, land
@@ -19,7 +19,9 @@ __all__ = [
     "expire_raw",
     "land",
     "land_inbox",
+    "look_again",
     "open_unit",
+    "refused_on",
     "unclaimed",
     "unit_name",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.landing import raw
 from actuals_pipelines.landing.record import lock_landing, record_unit
+from actuals_pipelines.tenants import audit
 
 if TYPE_CHECKING:
     from actuals_pipelines.tenants.environment import TenantEnvironment
@@ -41,21 +43,35 @@ class ArrivalAltered(ActualsError):
         self.arrival_id, self.found = arrival_id, found
 
     def __str__(self) -> str:
-        return (
-            f"Arrival {self.arrival_id} was not taken: {self.found}. Ask the sender to deliver it again, and look who "
-            "may write to the tenant's folder."
-        )
+        said = f"Arrival {self.arrival_id} is not what its row says: {self.found}."
+        return f"{said} Look who may write to the tenant's folder."
 
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """An arrival of which no unit was made: no source takes it, or its container is not what its row says."""
+    """An arrival of which no unit was made: it waits, no source takes it, or it was refused."""
 
     arrival_id: UUID
     door: str
+    source: str | None  # None: no source of the tenant takes it
     name: str | None
     size_bytes: int
     received_at: datetime
+    day: date | None  # the source-day that lacks it, where it was refused
+    refused: str | None  # why it is not taken, where it was looked at
+
+
+class NotRefused(ActualsError):
+    """What should be looked at again was not refused."""
+
+    def __init__(self, arrival: str) -> None:
+        super().__init__(arrival)
+        self.arrival = arrival
+
+    def __str__(self) -> str:
+        return (
+            f"There is no refused arrival {self.arrival!r}. `actuals source arrivals TENANT` lists them with their ids."
+        )
 
 
 def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
@@ -64,11 +80,16 @@ def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
     Its day is the one its door states, else the one in the file's name, else the day it was received in the tenant's
     time zone; a day in the name that lies before the tenant's start or in the future is not believed.
 
-    An arrival that is not what its row says is logged as an error, left as it is, and stays in `unclaimed`; the others
-    are taken. Several processes may claim at once.
+    An arrival that is not what its row says is refused, for the day that its door states, else today; its file is left
+    as it is and the others are taken. Several processes may claim at once.
+
+    Raises:
+        FileNotFoundError: a door's whole folder is missing: that is a fault of this machine, and nothing is refused.
     """
     with env.engine.begin() as connection:
-        waiting = connection.execute(_waiting().order_by(tables.arrival.c.received_at, tables.arrival.c.id)).all()
+        waiting = connection.execute(
+            _waiting().where(tables.arrival.c.refused.is_(None)).order_by(*_OLDEST_FIRST)
+        ).all()
     claimed = []
     for arrival in waiting:
         source = _source(env, arrival.source_name)
@@ -76,8 +97,13 @@ def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
             continue
         try:
             unit = _claim(env, source, arrival, now)
-        except (ActualsError, FileNotFoundError) as error:
-            log.error("arrival refused: tenant=%s arrival=%s kind=%s", env.ref.uuid, arrival.id, type(error).__name__)
+        except ActualsError as error:
+            _refuse(env, arrival, str(error), now)
+            continue
+        except FileNotFoundError:
+            if not (env.prefix / arrival.path).parent.is_dir():
+                raise
+            _refuse(env, arrival, "its file is missing from the tenant's folder", now)
             continue
         if unit is not None:
             claimed.append(unit)
@@ -85,19 +111,41 @@ def claim_arrivals(env: TenantEnvironment, now: datetime) -> list[Unit]:
 
 
 def unclaimed(env: TenantEnvironment) -> list[Unclaimed]:
-    """The arrivals that no unit was made of, oldest first: those that wait, too. No command shows them yet."""
+    """The arrivals that no unit was made of, oldest first: those that wait, too."""
     with env.engine.begin() as connection:
-        rows = connection.execute(_waiting().order_by(tables.arrival.c.received_at)).all()
+        rows = connection.execute(_waiting().order_by(*_OLDEST_FIRST)).all()
     return [
         Unclaimed(
             row.id,
             row.door,
+            row.source_name if _source(env, row.source_name) else None,
             None if row.name_sealed is None else raw.open_name(env, row.id, row.name_sealed),
             row.size_bytes,
             row.received_at,
+            row.refused_on,
+            row.refused,
         )
         for row in rows
     ]
+
+
+def refused_on(env: TenantEnvironment, source: str, days: Iterable[date]) -> list[Unclaimed]:
+    """The arrivals of a source that were refused on these days: something was delivered that is not in the books."""
+    wanted = set(days)
+    return [one for one in unclaimed(env) if one.refused and one.source == source and one.day in wanted]
+
+
+def look_again(env: TenantEnvironment, arrival: str) -> None:
+    """Let a refused arrival wait once more, after its file was restored; audited. Raises NotRefused."""
+    a = tables.arrival
+    try:
+        its = (a.c.id == UUID(arrival)) & a.c.refused.is_not(None)
+    except ValueError:
+        raise NotRefused(arrival) from None
+    with env.engine.begin() as connection:
+        if connection.execute(sa.update(a).where(its).values(refused=None, refused_on=None)).rowcount == 0:
+            raise NotRefused(arrival)
+        audit.record(connection, "arrival.look_again", arrival)
 
 
 def day_in_name(name: str) -> date | None:
@@ -108,6 +156,19 @@ def day_in_name(name: str) -> date | None:
         except ValueError:
             continue
     return None
+
+
+_OLDEST_FIRST = (tables.arrival.c.received_at, tables.arrival.c.id)
+
+
+def _refuse(env: TenantEnvironment, arrival: sa.Row[Any], reason: str, now: datetime) -> None:
+    """For good: what was altered stays altered, and asking again every minute would hide what else waits."""
+    a = tables.arrival
+    today = now.astimezone(ZoneInfo(env.tenant.time_zone)).date()
+    with env.engine.begin() as connection:
+        row = sa.update(a).where(a.c.id == arrival.id)
+        connection.execute(row.values(refused=reason, refused_on=arrival.partition or today))
+    log.error("arrival refused: tenant=%s arrival=%s", env.ref.uuid, arrival.id)
 
 
 def _waiting() -> sa.Select[Any]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+ARRIVALS_REFUSED = "arrivals_refused"
+"""Among a landed day's counts: deliveries that are not what their rows say. Somebody must be told."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

@@ -19,11 +19,11 @@ from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.domain.unit import GenerationState, Unit, Verdict
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import ExpressionRefused
-from actuals_pipelines.landing import claim_arrivals, destroy_raw, land_inbox, open_unit
+from actuals_pipelines.landing import claim_arrivals, destroy_raw, land_inbox, open_unit, refused_on
 from actuals_pipelines.normalise import MappedColumnMissing, MappingRefused, Normalised, normalise
 from actuals_pipelines.operations.days import day_results, standing_generations
 from actuals_pipelines.operations.pull import land_pull
-from actuals_pipelines.operations.results import DayResult
+from actuals_pipelines.operations.results import ARRIVALS_REFUSED, DayResult
 from actuals_pipelines.readers import FileRefused, Reading, open_reader
 from actuals_pipelines.store import catalogue, generations
 from actuals_pipelines.store.generations import Generation
@@ -54,7 +54,8 @@ def land(environment: TenantEnvironment, source: Source, days: Sequence[date], *
     else:
         claim_arrivals(environment, now)
     units = catalogue.units_of_days(environment, source.name, days)
-    return [_landed(day, [unit for unit in units if unit.partition == day]) for day in days]
+    refused = [one.day for one in refused_on(environment, source.name, days)]
+    return [_landed(day, [unit for unit in units if unit.partition == day], refused.count(day)) for day in days]
 
 
 def validate(environment: TenantEnvironment, source: Source, days: Sequence[date]) -> list[DayResult]:
@@ -100,9 +101,11 @@ def catalogue_mark(environment: TenantEnvironment) -> str:
 _NOT_PASSED = (GenerationState.CANDIDATE, GenerationState.HELD)
 
 
-def _landed(day: date, units: Sequence[Unit]) -> DayResult:
+def _landed(day: date, units: Sequence[Unit], refused: int) -> DayResult:
     repeats = sum(unit.repeat_of is not None for unit in units)
     counts = {"units": len(units) - repeats, "repeated_units": repeats, "bytes": sum(u.size_bytes for u in units)}
+    if refused:
+        counts[ARRIVALS_REFUSED] = refused
     return DayResult(day, "landed" if units else "nothing", counts)
 
 

@@ -8,6 +8,8 @@ import logging
 
 import dagster as dg
 
+from actuals_pipelines.operations.results import ARRIVALS_REFUSED
+
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +34,7 @@ def _alerts_on(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
 
 
 def alerts_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """What must be told of one run: a line for each failed check and day, and one if the run itself failed."""
+    """What must be told of one run: a line for each failed check and refused day, and one if the run failed."""
     lines = []
     records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
     for record in records:
@@ -43,6 +45,12 @@ def alerts_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
             lines.append(
                 f"check {evaluation.check_name} of {asset} on {evaluation.partition}: {evaluation.severity.value}"
             )
+    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+    for record in records:
+        done = record.event_log_entry.asset_materialization
+        if done and ARRIVALS_REFUSED in done.metadata:
+            asset, count = done.asset_key.to_user_string(), done.metadata[ARRIVALS_REFUSED].value
+            lines.append(f"{asset} on {done.partition}: {count} refused, see `actuals source arrivals TENANT`")
     if run.status is dg.DagsterRunStatus.FAILURE:
         lines.append(f"run {run.run_id} of {run.job_name} failed")
     return lines

@@ -202,7 +202,7 @@ def _arrivals_to_claim() -> sa.Select[Any]:
     return (
         sa.select(tables.source.c.name, a.c.partition)
         .join(a, a.c.source_id == tables.source.c.id)
-        .where(~taken)
+        .where(~taken, a.c.refused.is_(None))
         .distinct()
     )
 

@@ -181,6 +181,10 @@ REFUSED = [
     ["source", "list", "inside"],
     ["source", "upload", "inside", "psp", "tenant.yaml"],
     ["source", "release", "inside", "00000000-0000-4000-8000-000000000000", "--reason", "because"],
+    ["source", "approve", "inside", "00000000-0000-4000-8000-000000000000"],
+    ["source", "arrivals", "inside"],
+    ["source", "look-again", "inside", "00000000-0000-4000-8000-000000000000"],
+    ["audit", "list", "inside"],
     ["error", "show", "inside", "00000000-0000-4000-8000-000000000000"],
     ["up"],
 ]

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
-from actuals_pipelines.landing import claim_arrivals, unclaimed, unit_name
-from actuals_pipelines.landing.arrivals import day_in_name
+from actuals_pipelines.landing import claim_arrivals, look_again, refused_on, unclaimed, unit_name
+from actuals_pipelines.landing.arrivals import NotRefused, day_in_name
+from actuals_pipelines.store import catalogue
 from actuals_pipelines_tests.landing.doors import BANK, NOW, Doors
 
 
@@ -94,7 +95,50 @@ def test_a_container_that_is_not_what_its_row_says_is_not_taken_and_others_are(a
     claimed = claim_arrivals(acme.env, NOW)
 
     assert [unit.delivery for unit in claimed] == [str(good)]
-    assert [one.arrival_id for one in unclaimed(acme.env)] == [bad]
+    [refused] = unclaimed(acme.env)
+    assert (refused.arrival_id, refused.source, refused.day) == (bad, "bank", NOW.date())
+    assert refused.refused is not None
+    assert refused_on(acme.env, "bank", [NOW.date()]) == [refused]
+    assert catalogue.waiting(acme.env, now=NOW) == {"bank": (claimed[0].partition,)}  # the other's: it never ends else
+    assert claim_arrivals(acme.env, NOW) == []
+    if harm == "missing":
+        path.write_bytes(whole)
+    elif harm != "another's container":
+        assert path.read_bytes() not in (whole, b"")  # kept as it was found
+
+
+def test_a_refused_arrival_is_looked_at_again_when_a_person_says_so(acme: Doors) -> None:
+    """After its file was restored from a backup; the audit has it."""
+    arrival = acme.drop(BANK, b"<Stmt/>")
+    path = acme.env.prefix / "drop" / str(arrival)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    claim_arrivals(acme.env, NOW)
+    path.write_bytes(whole)
+
+    assert claim_arrivals(acme.env, NOW) == []
+    look_again(acme.env, str(arrival))
+    [unit] = claim_arrivals(acme.env, NOW)
+
+    assert acme.read(unit) == b"<Stmt/>"
+    for other in (str(arrival), "4711"):
+        with pytest.raises(NotRefused):
+            look_again(acme.env, other)
+    with acme.env.engine.begin() as connection:
+        actions = list(connection.scalars(sa.select(tables.audit_outbox.c.action)))
+    assert actions == ["arrival.look_again"]
+
+
+def test_a_missing_folder_refuses_nothing(acme: Doors) -> None:
+    """A disk that is not mounted is this machine's fault: nothing is given up for it."""
+    acme.drop(BANK, b"<Stmt/>")
+    (acme.env.prefix / "drop").rename(acme.env.prefix / "elsewhere")
+
+    with pytest.raises(FileNotFoundError):
+        claim_arrivals(acme.env, NOW)
+
+    (acme.env.prefix / "elsewhere").rename(acme.env.prefix / "drop")
+    assert len(claim_arrivals(acme.env, NOW)) == 1
 
 
 def test_the_same_file_dropped_twice_is_a_repeat_also_across_doors(acme: Doors) -> None:
