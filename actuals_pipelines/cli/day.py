@@ -12,17 +12,19 @@ from uuid import UUID
 import click
 
 from actuals_pipelines.cli.options import home_option, json_option, print_json
-from actuals_pipelines.cli.page import Page, size
+from actuals_pipelines.cli.page import Page, money, plain, size
 from actuals_pipelines.domain.unit import GenerationState
 from actuals_pipelines.landing import Unclaimed, refused_on, unit_name
+from actuals_pipelines.operations.days import statement_findings
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.operations.units import is_unreadable, rejects_of, source_of
-from actuals_pipelines.report.words import check_in_words, plural
+from actuals_pipelines.report.words import FINDINGS, check_in_words, plural
 from actuals_pipelines.settings import Home, operator_name
 from actuals_pipelines.store import catalogue, releases
 from actuals_pipelines.store.generations import Generation
 from actuals_pipelines.store.releases import Release
+from actuals_pipelines.validate import Finding
 
 REJECTS_SHOWN = 50
 
@@ -35,14 +37,15 @@ REJECTS_SHOWN = 50
 @home_option
 @json_option
 def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: Home, as_json: bool) -> None:
-    """Show the units of TENANT's SOURCE on DATE: verdicts, failed checks, what is live, and which closes took it in.
+    """Show the units of TENANT's SOURCE on DATE: verdicts, failed checks, what is live, which closes took it in,
+    and between which balances a statement is missing, doubled or late.
 
     Exit 0: nothing is held; 1: a unit is held, or a delivery was refused; 2: refused or failed.
     """
     with running_postgres(home):
         loaded = load_tenant(home, tenant)
         with loaded.opened("day") as environment:
-            source_of(environment, source)
+            chosen = source_of(environment, source)
             units = catalogue.day(environment, source, day_.date())
             made = [one.id for history in units for one in history.generations]
             asked = releases.of_generations(environment, made)
@@ -54,13 +57,25 @@ def day(*, tenant: str, source: str, day_: datetime, wants_rejects: bool, home: 
                     document["rejects"] = found.to_pylist() if found is not None else []
                 documents.append(document)
             refused = refused_on(environment, source, [day_.date()])
+            torn = statement_findings(environment, chosen, day_.date())
     if as_json:
         shown = [asdict(one) for one in refused]
-        print_json({"tenant": tenant, "source": source, "day": day_.date(), "units": documents, "refused": shown})
+        statements = [one.as_mapping() for one in torn]
+        print_json(
+            {
+                "tenant": tenant,
+                "source": source,
+                "day": day_.date(),
+                "units": documents,
+                "refused": shown,
+                "statements": statements,
+            }
+        )
     else:
         page = Page()
         _show(page, documents, f"{tenant} {source} {day_.date()}", tenant)
         _show_refused(page, refused, tenant)
+        _show_statements(page, torn)
     held = GenerationState.HELD.value
     is_held = any(one["state"] == held for unit in documents for one in unit["generations"])
     sys.exit(1 if is_held or refused else 0)
@@ -155,6 +170,20 @@ def _show_refused(screen: Page, refused: list[Unclaimed], tenant: str) -> None:
         screen.line(f"  {one.refused}", "red")
         screen.line("  its file is kept as it is; ask the sender to deliver it again, or restore it from a backup and")
         screen.line(f"  let it be looked at again: actuals source look-again {tenant} {one.arrival_id}")
+
+
+def _show_statements(screen: Page, torn: list[Finding]) -> None:
+    if torn:
+        screen.heading("Statements that do not continue one another")
+    for one in torn:
+        screen.line(f"  {plain(one.after.account)}: {FINDINGS[one.kind.value]}", "yellow")
+        for place, balance, each in (
+            ("closes", one.before.closing, one.before),
+            ("opens", one.after.opening, one.after),
+        ):
+            name = plain(" ".join(part for part in (each.statement, each.number) if part)) or "a statement"
+            at = each.last_on if place == "closes" else each.first_on
+            screen.line(f"    {name} {place} with {money(balance, each.currency)}" + (f" on {at}" if at else ""))
 
 
 def _show_rejects(screen: Page, rejects: list[dict[str, Any]]) -> None:

@@ -43,6 +43,13 @@ CHECKS = {
     "own_rows": "rows fail an expectation of the tenant's own",
 }
 
+FINDINGS = {
+    "gap": "a statement is missing between these",
+    "overlap": "these two overlap",
+    "reissue": "the second came again with other balances; it counts",
+    "out_of_order": "the first came after the second",
+}
+
 
 def reason_in_words(reason: str | None) -> str | None:
     """A reason's code in a few words; the code itself where there are none."""
