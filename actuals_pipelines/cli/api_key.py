@@ -31,15 +31,21 @@ def api_key() -> None:
 def create(
     *, tenant: str, mode: str, owner: str, sources: tuple[str, ...], expires: datetime | None, home: Home, as_json: bool
 ) -> None:
-    """Make a key for TENANT."""
+    """Make a key for TENANT. Its first test key makes its test environment, which events of test keys go to."""
     expires_at = expires.replace(tzinfo=UTC) if expires else None
     with running_postgres(home) as platform:
+        before = current(platform.control, tenant)
         made = create_api_key(platform, tenant, mode, owner=owner, sources=list(sources) or None, expires_at=expires_at)
     if as_json:
         print_json({"tenant": tenant, "id": made.key_id, "mode": made.mode, "key": made.text})
-        return
-    click.echo(made.text)
-    click.echo("This is shown once and kept nowhere.", err=True)
+    else:
+        click.echo(made.text)
+        click.echo("This is shown once and kept nowhere.", err=True)
+    if mode not in before.environments:  # the key first: what is shown once must not be lost in a reload
+        from actuals_pipelines.operations.reload import reload_and_wait  # noqa: PLC0415 - loads an HTTP client
+
+        click.echo(f"The environment {tenant}_{mode} is new: its own database, keys and assets.", err=True)
+        reload_and_wait(home, before.tenant, before.ref(mode))
 
 
 @api_key.command("list")

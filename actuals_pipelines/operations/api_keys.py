@@ -10,6 +10,7 @@ from uuid import UUID
 from actuals_pipelines.domain.source import SourceKind
 from actuals_pipelines.encryption.providers import platform_key
 from actuals_pipelines.errors import ConfigurationError
+from actuals_pipelines.operations.environments import ensure_environment
 from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.views import write_views
 from actuals_pipelines.sources.inbox.keys import MODES, new_key
@@ -59,7 +60,7 @@ def create_api_key(
     sources: Sequence[str] | None = None,
     expires_at: datetime | None = None,
 ) -> ShownOnce:
-    """Make a key for a tenant and let the doors know it.
+    """Make a key for a tenant and let the doors know it; the first test key makes the tenant's test environment.
 
     Args:
         sources: the inbox sources it may push to; None is all, also later ones.
@@ -73,8 +74,10 @@ def create_api_key(
         if source not in inboxes:
             raise InboxSourceUnknown(name, source, inboxes)
     wanted = _Wanted(mode, owner, tuple(sources) if sources else None, expires_at)
+    # A key sends to the environment of its mode: without one its events would lie in the inbox for ever.
+    ensure_environment(platform, registered, mode)
     made = _add(platform, registered.uuid, wanted)
-    write_views(platform, registered)
+    write_views(platform, registered, sorted({*registered.environments, mode}))
     return made
 
 
@@ -85,12 +88,12 @@ def revoke_api_key(platform: Platform, name: str, key_id: str, now: datetime) ->
     write_views(platform, registered)
 
 
-def first_api_keys(platform: Platform, registered: Registered) -> tuple[ShownOnce, ...]:
-    """A key for each mode that never had one, where the tenant has an inbox source. The caller writes the views."""
+def first_api_keys(platform: Platform, registered: Registered, environments: Sequence[str]) -> tuple[ShownOnce, ...]:
+    """A key for each environment that never had one, where there is an inbox source. The caller writes the views."""
     if not any(source.kind is SourceKind.INBOX for source in registered.tenant.sources):
         return ()
     had = {key.view.mode for key in list_api_keys(platform.control, registered.uuid)}
-    modes = [mode for mode in ("prod", "test") if mode in MODES and mode not in had]
+    modes = [mode for mode in environments if mode in MODES and mode not in had]
     return tuple(_add(platform, registered.uuid, _Wanted(mode, registered.tenant.name)) for mode in modes)
 
 

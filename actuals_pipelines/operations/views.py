@@ -36,10 +36,9 @@ log = logging.getLogger(__name__)
 
 def write_views(platform: Platform, registered: Registered, environments: Sequence[str] | None = None) -> None:
     """Write a tenant's door and location views: of the named environments, else of all that are provisioned."""
-    made = sorted({*registered.environments, *(environments or ())})
     keys = [key.view for key in list_api_keys(platform.control, registered.uuid)]
-    for environment in made if environments is None else environments:
-        _write(platform, registered, environment, _keys_of(keys, environment, made))
+    for environment in registered.environments if environments is None else environments:
+        _write(platform, registered, environment, tuple(key for key in keys if key.mode == environment))
 
 
 def write_all_views(platform: Platform) -> None:
@@ -89,11 +88,6 @@ def _source_uuids(login: DatabaseLogin) -> dict[str, UUID]:
     finally:
         engine.dispose()
     return {row.name: row.id for row in rows}
-
-
-def _keys_of(keys: Sequence[ApiKeyView], environment: str, made: Sequence[str]) -> tuple[ApiKeyView, ...]:
-    """A key serves the environment of its mode; where there is no test environment, prod takes test keys, marked so."""
-    return tuple(key for key in keys if (key.mode if key.mode in made else "prod") == environment)
 
 
 def _accounts(tenant: Tenant, ref: TenantRef) -> tuple[SftpView, ...]:

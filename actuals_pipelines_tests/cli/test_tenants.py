@@ -150,7 +150,9 @@ def test_an_api_key_is_made_listed_and_revoked(shell: Shell) -> None:
     assert made["key"].startswith(f"prod_{made['id']}_")
     assert listed[made["id"]]["state"] == "expired"
     assert listed[other["id"]]["state"] == "revoked"
-    assert [key["state"] for key in listed.values() if key["owner"] == "acme"] == ["valid", "valid"]
+    assert [key["state"] for key in listed.values() if key["owner"] == "acme"] == ["valid"]
+    [tenant] = shell.json("tenant", "list")["tenants"]
+    assert tenant["environments"] == ["prod", "test"]  # made with its first key: what it sends has a place to go
     assert made["key"] not in json.dumps(listed)
 
 
