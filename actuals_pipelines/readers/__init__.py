@@ -36,6 +36,8 @@ _READERS = {
     "bai2": "bai2:Bai2Reader",
     "ofx": "ofx:OfxReader",
     "berlin_group": "berlin_group:BerlinGroupReader",
+    "mt940": "mt940:Mt940Reader",
+    "mt942": "mt940:Mt942Reader",
 }
 FORMATS = tuple(_READERS)
 

@@ -6,8 +6,9 @@ its own after these; it never gives one of these names another meaning.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+
+import msgspec
 
 ENTRY_COLUMNS = (
     "statement", "account", "level", "transaction_id", "parent_id", "kind", "status", "booked_on", "value_date",
@@ -47,10 +48,7 @@ REFERENCES = frozenset(
 )  # fmt: skip
 
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: json.dumps makes one a call
-
-
 def references_text(found: Mapping[str, str | None]) -> str | None:
     """The `references` column of one entry: absent and empty values left out, null when none is left."""
-    kept = {name: value for name, value in sorted(found.items()) if value}
-    return _ENCODE(kept) if kept else None
+    kept = {name: value for name, value in found.items() if value}
+    return msgspec.json.encode(kept, order="sorted").decode() if kept else None

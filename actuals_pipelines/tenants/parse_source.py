@@ -31,7 +31,7 @@ _BANK = FieldMapping(
         )
     }
 )
-STRUCTURED = dict.fromkeys(("camt053", "camt052", "camt054"), _BANK)
+STRUCTURED = dict.fromkeys(("camt053", "camt052", "camt054", "mt940", "mt942"), _BANK)
 """Formats whose fields have fixed meanings: the mapping that holds where the tenant writes none, or not that field."""
 
 
