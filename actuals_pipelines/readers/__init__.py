@@ -7,7 +7,7 @@ record means is the business of `normalise`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from importlib import import_module, resources
 from typing import cast
 
 from actuals_pipelines.errors import ConfigurationError
@@ -39,7 +39,14 @@ _READERS = {
     "mt940": "mt940:Mt940Reader",
     "mt942": "mt940:Mt942Reader",
 }
-FORMATS = tuple(_READERS)
+_PROFILES = tuple(  # by their files' names: the library itself loads DuckDB
+    sorted(
+        path.name.removesuffix(".yaml")
+        for path in resources.files(__name__).joinpath("profiles", "library").iterdir()
+        if path.name.endswith(".yaml")
+    )
+)
+FORMATS = (*_READERS, *_PROFILES)
 
 
 class FormatUnknown(ConfigurationError):
@@ -55,6 +62,9 @@ class FormatUnknown(ConfigurationError):
 
 def open_reader(format: str) -> Reader:
     """The reader of a format; its libraries are loaded now and not before."""
+    if format in _PROFILES:
+        profiles = import_module(f"{__name__}.profiles")
+        return cast("Reader", profiles.ProfileReader(profiles.shipped(format)))
     if format not in _READERS:
         raise FormatUnknown(format)
     module, name = _READERS[format].split(":")

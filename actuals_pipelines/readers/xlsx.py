@@ -29,7 +29,7 @@ from actuals_pipelines.readers.reading import (
 )
 from actuals_pipelines.tables import LINE
 
-_MAX_FILE_BYTES = 256 << 20
+MAX_FILE_BYTES = 256 << 20
 _MAX_UNPACKED_BYTES = 2 << 30  # a small archive can unpack to anything
 _ROWS_PER_BATCH = 16_384
 _LARGEST_WHOLE = 10**15  # Excel shows 15 significant digits
@@ -48,16 +48,7 @@ class XlsxReader:
             FileEmpty, OptionRefused, FileRefused: no workbook (a .xls may hold HTML or CSV), protected by a password,
                 several sheets and none named, no or a doubled header, beyond the bounds.
         """
-        data = stream.read(_MAX_FILE_BYTES + 1)
-        _check_archive(data)
-        try:
-            book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-        except (python_calamine.CalamineError, OSError, ValueError):
-            raise FileRefused(
-                self.format,
-                "it is no workbook that can be opened: damaged, protected, or HTML or CSV under an Excel name",
-                "Save it as .xlsx without a password, or set the source's format to what it is.",
-            ) from None
+        book = open_book(stream.read(MAX_FILE_BYTES + 1), self.format)
         rows = _rows(book, options.get("sheet"))
         skip = options.get("skip_rows", "0")
         if not skip.isdecimal():
@@ -69,23 +60,40 @@ class XlsxReader:
         else:
             raise FileRefused(self.format, "the sheet has no header", "Its first row must name the columns.")
         reading = Reading(schema=raw_schema(columns), batches=iter(()))
-        reading.batches = _batches(rows, columns, reading)
+        reading.batches = batches_of(rows, columns, reading)
         return reading
 
 
-def _check_archive(data: bytes) -> None:
+def open_book(data: bytes, format: str) -> Any:
+    """A workbook of calamine's.
+
+    Raises:
+        FileEmpty, FileRefused: too large, half a file, protected, or another kind of file.
+    """
+    _check_archive(data, format)
+    try:
+        return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+    except (python_calamine.CalamineError, OSError, ValueError):
+        raise FileRefused(
+            format,
+            "it is no workbook that can be opened: damaged, protected, or HTML or CSV under an Excel name",
+            "Save it as .xlsx without a password, or set the source's format to what it is.",
+        ) from None
+
+
+def _check_archive(data: bytes, format: str) -> None:
     if not data.strip():
-        raise FileEmpty(XlsxReader.format)
-    if len(data) > _MAX_FILE_BYTES:
-        raise FileRefused(XlsxReader.format, f"it is larger than {_MAX_FILE_BYTES} bytes", "Export it as CSV.")
+        raise FileEmpty(format)
+    if len(data) > MAX_FILE_BYTES:
+        raise FileRefused(format, f"it is larger than {MAX_FILE_BYTES} bytes", "Export it as CSV.")
     if data.startswith(b"PK"):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 unpacked = sum(part.file_size for part in archive.infolist())
         except zipfile.BadZipFile:
-            raise FileRefused(XlsxReader.format, "it is half a file, or damaged", "Ask for it again.") from None
+            raise FileRefused(format, "it is half a file, or damaged", "Ask for it again.") from None
         if unpacked > _MAX_UNPACKED_BYTES:
-            raise FileRefused(XlsxReader.format, f"it unpacks to over {_MAX_UNPACKED_BYTES} bytes", "Export as CSV.")
+            raise FileRefused(format, f"it unpacks to over {_MAX_UNPACKED_BYTES} bytes", "Export as CSV.")
 
 
 def _rows(book: Any, wanted: str | None) -> Iterator[tuple[int, list[Any]]]:
@@ -100,8 +108,13 @@ def _rows(book: Any, wanted: str | None) -> Iterator[tuple[int, list[Any]]]:
     if len(filled) > 1:
         what = f"{len(filled)} sheets hold something"
         raise FileRefused(XlsxReader.format, what, "State which in the source's reader options: sheet.")
-    start = filled[0].start or (0, 0)
-    return enumerate(filled[0].iter_rows(), start[0] + 1)
+    return rows_of(filled[0])
+
+
+def rows_of(sheet: Any) -> Iterator[tuple[int, list[Any]]]:
+    """A sheet's rows with their numbers in Excel."""
+    start = sheet.start or (0, 0)
+    return enumerate(sheet.iter_rows(), start[0] + 1)
 
 
 def _names(cells: list[Any], line: int) -> list[str]:
@@ -113,11 +126,18 @@ def _names(cells: list[Any], line: int) -> list[str]:
     return names
 
 
-def _batches(rows: Iterator[tuple[int, list[Any]]], columns: list[str], reading: Reading) -> Iterator[pa.RecordBatch]:
+def batches_of(
+    rows: Iterator[tuple[int, list[Any]]], columns: list[str], reading: Reading, decimal: str = "."
+) -> Iterator[pa.RecordBatch]:
+    """Rows as text under these columns, with LINE; an id that Excel has cut is a reject.
+
+    Args:
+        decimal: the mark that numeric cells get, so that they read like the sheet's text cells.
+    """
     held: list[list[str | None]] = []
     lines: list[int] = []
     for line, cells in rows:
-        texts = [_text(cell) for cell in cells]
+        texts = [_text(cell, decimal) for cell in cells]
         if all(text is None for text in texts):
             continue
         long = next((place for place, cell in enumerate(cells) if _lost_digits(cell)), None)
@@ -146,7 +166,7 @@ def _lost_digits(cell: Any) -> bool:
     return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) >= _LARGEST_WHOLE
 
 
-def _text(cell: Any) -> str | None:
+def _text(cell: Any, decimal: str) -> str | None:
     """What Excel shows, without its formatting: numbers to 15 digits in plain notation, ISO dates."""
     if isinstance(cell, str):
         return cell.strip() or None
@@ -154,7 +174,7 @@ def _text(cell: Any) -> str | None:
         return "true" if cell else "false"
     if isinstance(cell, int | float):
         text = format(Decimal(f"{cell:.15g}"), "f")
-        return text.rstrip("0").rstrip(".") if "." in text else text
+        return text.rstrip("0").rstrip(".").replace(".", decimal) if "." in text else text
     if isinstance(cell, datetime.datetime | datetime.date | datetime.time):
         return cell.isoformat()
     return str(cell)
