@@ -25,7 +25,7 @@ COMMANDS = {
     "day": ("day", "What a source delivered for a day, and what became of it."),
     "source": ("source", "List sources, upload a file, release a held unit and approve it."),
     "audit": ("audit", "What people did to a tenant and its data."),
-    "error": ("error", "What a library really said when it failed."),
+    "error": ("error", "What a library really said when it failed: list, show."),
     "up": ("up", "Run the home until Ctrl-C: doors, Dagster, its UI."),
     "status": ("status", "Which services run, where, and whether they do their work."),
     "demo": ("demo", "Run the main job with two tenants and known defects, in a home of its own."),

@@ -17,7 +17,7 @@ from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.reconcile.close import Closed
 from actuals_pipelines.reconcile.diagnose import Finding
 from actuals_pipelines.reconcile.figures import Bridge, SourceFigures
-from actuals_pipelines.reconcile.open_items import WORDS
+from actuals_pipelines.report.words import reason_in_words
 
 SHOWN = 10
 """Open items and rejects on the screen; all are in --out and --json."""
@@ -150,7 +150,7 @@ def _show_items(page: _Page, report: Report) -> None:
     if not items:
         return
     rows = [
-        (each["transaction_id"] or "(no id)", WORDS.get(each["reason"], each["reason"] or ""),
+        (each["transaction_id"] or "(no id)", reason_in_words(each["reason"]) or "",
          f"{money(each['difference'], each['currency'])} {each['currency']}", each["soll_rows"], each["ist_rows"],
          each["first_day"] or "")
         for each in items

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -25,7 +27,8 @@ class ErrorNotFound(ActualsError):
         self.tenant, self.reference = tenant, reference
 
     def __str__(self) -> str:
-        return f"Tenant {self.tenant!r} keeps no error {self.reference!r}. References stand in the text of a failure."
+        known = f"`actuals error list {self.tenant}` shows those it keeps."
+        return f"Tenant {self.tenant!r} keeps no error {self.reference!r}. {known}"
 
 
 def keep_error(environment: TenantEnvironment, place: str, error: BaseException) -> str:
@@ -45,6 +48,24 @@ def keep_error(environment: TenantEnvironment, place: str, error: BaseException)
         log.error("error not kept: place=%s kind=%s second=%s", place, type(error).__name__, type(second).__name__)
         return "not-kept"
     return str(reference)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptError:
+    """What is known of a kept error without opening it."""
+
+    reference: UUID
+    at: datetime
+    place: str  # the step, request or command
+    kind: str  # the exception's class
+
+
+def kept_errors(environment: TenantEnvironment, limit: int = 50) -> list[KeptError]:
+    """The last kept errors, newest first, unopened."""
+    e = error_original
+    query = sa.select(e.c.id, e.c.at, e.c.place, e.c.kind).order_by(e.c.at.desc(), e.c.id).limit(limit)
+    with environment.engine.connect() as connection:
+        return [KeptError(row.id, row.at, row.place, row.kind) for row in connection.execute(query)]
 
 
 def kept_error(environment: TenantEnvironment, reference: str) -> str:

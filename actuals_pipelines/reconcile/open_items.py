@@ -8,18 +8,6 @@ import pyarrow as pa
 from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.reconcile.figures import GROUP
 
-WORDS = {
-    "missing_ist": "is in SOLL, not in IST",
-    "missing_soll": "is in IST, not in SOLL",
-    "amount_differs": "is on both sides with different amounts",
-    "currency_differs": "is on both sides in different currencies",
-    "duplicate": "was booked twice on one side",
-    "key_too_common": "has an id that too many rows share",
-    "not_due": "is not due yet",
-    "source_late": "waits for a source that is not complete",
-}
-"""Reasons in words."""
-
 
 def open_items(rows: pa.Table, limit: int | None = None, status: str | None = None) -> pa.Table:
     """List the open groups of a state's rows.

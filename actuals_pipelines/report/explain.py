@@ -290,8 +290,7 @@ def _reason_sentence(group: _Group, facts: CloseFacts) -> str:
     }.get(group.reason or "")
     if special is not None:
         return special()
-    words = reason_in_words(group.reason) or "no reason is recorded"
-    return f"{words[0].upper()}{words[1:]}."
+    return f"It {reason_in_words(group.reason) or 'is open for no recorded reason'}."
 
 
 def _missing(group: _Group, facts: CloseFacts, side: Side) -> str:

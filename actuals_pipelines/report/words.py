@@ -8,23 +8,16 @@ from typing import Any
 SIDES = {"soll": "SOLL (what should be)", "ist": "IST (what is)"}
 
 REASONS = {
-    "missing_ist": "nothing on IST answers it",
-    "missing_soll": "nothing on SOLL calls for it",
-    "amount_differs": "both sides are there, their amounts differ",
-    "currency_differs": "the other side has this id in another currency",
-    "duplicate": "a second real line on one side",
-    "not_due": "the other side is still in time",
-    "source_late": "the other side's source has not delivered yet",
-    "key_too_common": "its id is on too many rows to join them",
-    "proposed": "a match is proposed and waits for approval",
-    "ambiguous": "several matches fit equally well",
-    "search_unfinished": "the search for a match ran out of its budget",
-    "contested": "a match by hand is contested by a later row",
-    "reopened": "a late row opened it again",
-    "explanation_void": "it changed after it was explained",
-    "rate_missing": "its exchange rate is missing",
-    "period_closed": "its period is closed",
+    "missing_ist": "is in SOLL, not in IST",
+    "missing_soll": "is in IST, not in SOLL",
+    "amount_differs": "is on both sides with different amounts",
+    "currency_differs": "is on both sides in different currencies",
+    "duplicate": "was booked twice on one side",
+    "key_too_common": "has an id that too many rows share",
+    "not_due": "is not due yet",
+    "source_late": "waits for a source that is not complete",
 }
+"""Every reason that the engine gives (MATCHING.md 3), and no other."""
 
 BRIDGE = {
     "unmatched": "unmatched",

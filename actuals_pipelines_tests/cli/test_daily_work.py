@@ -68,7 +68,7 @@ def test_open_items_come_with_age_reason_and_files_for_spreadsheets(shell: Shell
     )
 
     assert done.returncode == 1, done.stderr
-    assert re.search(r"36\s+2026-01-05\s+order-3\s+nothing on IST answers it", done.stdout)
+    assert re.search(r"36\s+2026-01-05\s+order-3\s+is in SOLL, not in IST", done.stdout)
     with (shell.folder / "o.csv").open(newline="") as file:
         items = {item["ids"]: item for item in csv.DictReader(file)}
     assert (items["order-3"]["difference"], items["order-3"]["age_days"]) == ("20.00", "36")
@@ -238,6 +238,13 @@ def test_a_kept_error_is_shown_to_who_has_its_reference(shell: Shell) -> None:
     with pytest.raises(Interrupted) as failed, loaded.opened("test"):
         raise ValueError(f"a library's words about {CANARY}")
 
+    [newest, *_] = document(shell, "error", "list", "acme", code=0)["errors"]
+    assert (newest["reference"], newest["kind"], newest["place"]) == (
+        failed.value.reference,
+        "ValueError",
+        "test of acme",
+    )
+    assert CANARY not in shell.run("error", "list", "acme").stdout
     shown = shell.run("error", "show", "acme", failed.value.reference)
     unknown = shell.run("error", "show", "acme", "4711")
 

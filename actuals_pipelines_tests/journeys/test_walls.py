@@ -185,6 +185,7 @@ REFUSED = [
     ["source", "arrivals", "inside"],
     ["source", "look-again", "inside", "00000000-0000-4000-8000-000000000000"],
     ["audit", "list", "inside"],
+    ["error", "list", "inside"],
     ["error", "show", "inside", "00000000-0000-4000-8000-000000000000"],
     ["up"],
 ]

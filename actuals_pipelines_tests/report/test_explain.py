@@ -100,7 +100,7 @@ def test_an_explained_group_names_category_and_rule() -> None:
     assert found.sentences[0].endswith("because they carry the same transaction id, but it does not balance.")
     assert "more than the tolerance of 0.05 EUR" in found.sentences[2]
     assert found.sentences[-2:] == (
-        "Both sides are there, their amounts differ.",
+        "It is on both sides with different amounts.",
         "Explained as 'fee' by rule 'fee kept' (balance_difference = money('0.35 EUR')).",
     )
 

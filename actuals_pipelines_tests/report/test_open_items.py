@@ -37,7 +37,7 @@ def test_open_items_come_oldest_first_with_age_reason_and_category() -> None:
     fee = items.to_pylist()[2]
     assert (fee["difference"], fee["soll_amount"], fee["ist_amount"], fee["rows"]) == (35, 1000, 965, 2)
     assert fee["sources"] == "psp, shop"
-    assert fee["reason_in_words"] == "both sides are there, their amounts differ"
+    assert fee["reason_in_words"] == "is on both sides with different amounts"
 
 
 def test_the_largest_come_first_within_their_currency() -> None:
