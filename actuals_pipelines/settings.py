@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -53,6 +53,7 @@ class Home:
     root: Path
     uuid: UUID
     four_eyes: bool = True  # whether a release needs a second person: `"four_eyes": false` in home.json waives it
+    location: str | None = None  # the home as this code location sees it: views and keyrings of its own tenants
 
     @property
     def data(self) -> Path:
@@ -62,7 +63,7 @@ class Home:
     @property
     def keyrings(self) -> Path:
         """One keyring file per tenant and environment, wrapped by the KEK."""
-        return self.root / "keyrings"
+        return (self._projection or self.root) / "keyrings"
 
     @property
     def doors(self) -> Path:
@@ -72,7 +73,20 @@ class Home:
     @property
     def locations(self) -> Path:
         """What a code location may know of each tenant it serves, sealed under the location key."""
-        return self.root / "locations"
+        return (self._projection or self.root) / "locations"
+
+    @property
+    def projections(self) -> Path:
+        """While the home runs: a folder for each code location, with views and keyrings under that location's key."""
+        return self.run / "projections"
+
+    def projected(self, location: str) -> Home:
+        """The home as a code location sees it."""
+        return replace(self, location=location)
+
+    @property
+    def _projection(self) -> Path | None:
+        return self.projections / self.location if self.location else None
 
     @property
     def postgres(self) -> Path:
@@ -121,7 +135,7 @@ def find_home(named: str | None = None, start: Path | None = None) -> Home:
         candidates = [folder / HOME_FOLDER for folder in (here, *here.parents)]
     for folder in candidates:
         if (folder / HOME_FILE).is_file():
-            return read_home(folder)
+            return replace(read_home(folder), location=os.environ.get("ACTUALS_LOCATION"))
     raise HomeNotFound(("--home", "ACTUALS_HOME", *(str(folder) for folder in candidates)))
 
 
@@ -189,6 +203,11 @@ def base_environment() -> dict[str, str]:
     """What every child process gets of our own environment: where programs and the user's folders are, no secret."""
     names = ("PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSL_CERT_FILE", "VIRTUAL_ENV")
     return {"LC_ALL": "C.UTF-8", **{name: os.environ[name] for name in names if name in os.environ}}
+
+
+def location_environment(name: str, key: str) -> dict[str, str]:
+    """What makes a process the code location of that name: its projection, and the key (base64) that opens it."""
+    return {"ACTUALS_LOCATION": name, "ACTUALS_KEK": key}
 
 
 def key_environment() -> dict[str, str]:

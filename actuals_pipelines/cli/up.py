@@ -11,20 +11,13 @@ import click
 
 from actuals_pipelines.cli.options import home_option
 from actuals_pipelines.operations.certificates import ensure_certificates
+from actuals_pipelines.operations.dagster_home import prepare_dagster
+from actuals_pipelines.operations.health import all_healthy, health, location_health
+from actuals_pipelines.operations.locations import forget_projections
 from actuals_pipelines.operations.platform_credentials import read_platform_credentials
+from actuals_pipelines.operations.running import HomeIsRunning, announce, dagster_link, running, withdraw
 from actuals_pipelines.operations.servers import running_postgres
-from actuals_pipelines.operations.services import (
-    HomeIsRunning,
-    all_healthy,
-    announce,
-    dagster_link,
-    health,
-    home_services,
-    prepare_dagster,
-    running,
-    socket_folder,
-    withdraw,
-)
+from actuals_pipelines.operations.services import home_services, socket_folder
 from actuals_pipelines.operations.supervisor import run
 from actuals_pipelines.settings import Home
 
@@ -44,21 +37,20 @@ def up(home: Home, look_every: int) -> None:
         with running_postgres(home) as platform:
             passwords = read_platform_credentials(home, platform.provider)
             certificates = ensure_certificates(home, platform.provider, datetime.now(UTC))
-            workspace = prepare_dagster(platform, passwords, sockets)
-            found = announce(home, platform.address)
+            prepare_dagster(platform, passwords)
+            found = announce(home, platform.address, sockets, look_every)
             services = home_services(
                 platform,
                 passwords,
                 certificates=certificates,
                 found=found,
-                workspace=workspace,
-                sockets=sockets,
                 look_every_seconds=look_every,
             )
             threading.Thread(target=_tell_when_healthy, args=(home, dagster_link(home, found)), daemon=True).start()
             run(services, logs=home.run / "logs", sockets=sockets)
     finally:
         withdraw(home)
+        forget_projections(home)
         shutil.rmtree(sockets, ignore_errors=True)
     click.echo("Stopped.")
 
@@ -73,7 +65,12 @@ def _tell_when_healthy(home: Home, link: str) -> None:
     for state in states:
         words = state.url or "no address of its own"
         click.echo(f"  {state.name:<10} {'healthy' if state.healthy else 'NOT healthy':<12} {words}")
+    locations = location_health(home)
+    for location in locations:
+        words = f"serves {', '.join(location.tenants) or 'no tenant yet'}"
+        click.echo(f"  {location.name:<10} {'healthy' if location.healthy else 'NOT healthy':<12} {words}")
     missing = [state.name for state in states if not state.healthy]
+    missing += [location.name for location in locations if not location.healthy]
     if missing:
         click.echo(
             f"Not healthy after {START_TIMEOUT_SECONDS} s: {', '.join(missing)}. Logs: {home.run / 'logs'}", err=True

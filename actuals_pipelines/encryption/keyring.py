@@ -77,6 +77,21 @@ def open_keyring(path: Path, ref: TenantRef, provider: KeyProvider) -> TenantKey
     return keys
 
 
+def project_keyring(path: Path, target: Path, ref: TenantRef, provider: KeyProvider, own: KeyProvider) -> None:
+    """Write a keyring once more, wrapped for another provider: for a process that is not given the KEK.
+
+    It is a copy of the tenant's keys: it lies where it goes with the process, and erasing a tenant destroys it too.
+
+    Raises: as `open_keyring`, which is tried first.
+    """
+    open_keyring(path, ref, provider)
+    content = _read(path)
+    for name in (_ROOT, _PRIVATE, _PEPPER):
+        context = _context(ref, name)
+        content[name] = _text(own.wrap(provider.unwrap(_bytes(content, name, path), context), context))
+    write_durably(target, json.dumps(content, indent=1).encode() + b"\n", mode=0o600, replace=True)
+
+
 def public_key(path: Path) -> bytes:
     """Return a tenant's raw X25519 public key (32 bytes) without any provider: all that a door needs."""
     return _bytes(_read(path), "public_key", path)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from actuals_pipelines.gateway.guard import App
 
 STATEMENT_TIMEOUT_MS = 15_000
 LOCATIONS_TIMEOUT_SECONDS = 120
+ASK_EVERY_SECONDS = 20
+COMMON = "actuals"
 
 
 @contextmanager
@@ -38,15 +41,23 @@ def dagster_app(workspace: Path, *, read_only: bool = False) -> Iterator[App]:
 
 
 def _wait_for_locations(context: WorkspaceProcessContext) -> None:
-    """Wait until every code server answers: one that was not up yet is not asked again by itself.
+    """Wait until the common location answers: one that was not up yet is not asked again by itself.
 
-    A location whose code is broken stays broken; after the time-out the UI is served all the same, and shows why.
+    The others are asked on beside: a tenant's own location whose code or file is broken must not close the UI.
     """
     deadline = time.monotonic() + LOCATIONS_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        failing = [name for name in context.code_location_names if context.has_code_location_error(name)]
-        if not failing:
-            return
+    while context.has_code_location_error(COMMON) and time.monotonic() < deadline:
         time.sleep(0.5)
-        for name in failing:
-            context.refresh_code_location(name)
+        context.refresh_code_location(COMMON)
+    threading.Thread(target=_ask_on, args=(context,), daemon=True, name="locations").start()
+
+
+def _ask_on(context: WorkspaceProcessContext) -> None:
+    """Look after every location for as long as this process lives: first often, because they are just starting."""
+    pause = 0.5
+    while True:
+        for name in list(context.code_location_names):
+            if context.has_code_location_error(name):
+                context.refresh_code_location(name)
+        time.sleep(pause)
+        pause = min(pause * 1.5, ASK_EVERY_SECONDS)

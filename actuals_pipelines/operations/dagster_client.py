@@ -36,12 +36,25 @@ query Status($run: ID!) {
 """
 _ASSETS = """
 query Assets {
-  assetNodes { assetKey { path } jobNames }
+  assetNodes { assetKey { path } jobNames repository { location { name } } }
 }
 """
 _LOCATIONS = """
 query Locations {
-  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
+  workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } }
+}
+"""
+_RELOAD = """
+mutation Reload($location: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $location) {
+    __typename
+    ... on WorkspaceLocationEntry { loadStatus locationOrLoadError { __typename } }
+  }
+}
+"""
+_RELOAD_WORKSPACE = """
+mutation ReloadWorkspace {
+  reloadWorkspace { __typename ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } }
 }
 """
 _BACKFILL = """
@@ -112,21 +125,37 @@ class DagsterClient:
         data: dict[str, Any] = document["data"]
         return data
 
-    def is_loaded(self) -> bool:
-        """Whether every code location is loaded without an error."""
-        entries = self.ask(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
-        kinds = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
-        return bool(kinds) and all(kind == "RepositoryLocation" for kind in kinds)
+    def locations(self) -> dict[str, bool]:
+        """Every code location by name, and whether it is loaded without an error."""
+        return _loaded_entries(self.ask(_LOCATIONS)["workspaceOrError"])
+
+    def reload(self, location: str) -> None:
+        """Let one code location load its code and tenants again. Raises DagsterRefused if it cannot."""
+        answer = self.ask(_RELOAD, location=location)["reloadRepositoryLocation"]
+        loaded = answer.get("locationOrLoadError") or {}
+        if answer["__typename"] != "WorkspaceLocationEntry" or loaded.get("__typename") != "RepositoryLocation":
+            raise DagsterRefused(f"reload {location}", loaded.get("__typename", answer["__typename"]))
+
+    def reload_workspace(self) -> dict[str, bool]:
+        """Read the workspace file again and reload every location in it; as `locations`."""
+        return _loaded_entries(self.ask(_RELOAD_WORKSPACE)["reloadWorkspace"])
 
     def assets(self) -> dict[tuple[str, ...], tuple[str, ...]]:
         """Every asset this home's web server lists, with the names of its jobs."""
-        nodes = self.ask(_ASSETS)["assetNodes"]
-        return {tuple(node["assetKey"]["path"]): tuple(node["jobNames"]) for node in nodes}
+        return {tuple(node["assetKey"]["path"]): tuple(node["jobNames"]) for node in self._nodes()}
+
+    def locations_of_assets(self) -> dict[tuple[str, ...], str]:
+        """Every asset with the name of its code location."""
+        return {tuple(node["assetKey"]["path"]): node["repository"]["location"]["name"] for node in self._nodes()}
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = self.ask(_ASSETS)["assetNodes"]
+        return nodes
 
     def launch(self, job: str, assets: Sequence[Sequence[str]], first: date, last: date, tags: dict[str, str]) -> str:
-        """Start one run of `job` over the days from `first` to `last`; return its id."""
+        """Start one run of `job` over the days from `first` to `last`, in the assets' location; return its id."""
         selector = {
-            "repositoryLocationName": "actuals",
+            "repositoryLocationName": self.locations_of_assets().get(tuple(assets[0]), ""),
             "repositoryName": "__repository__",
             "pipelineName": job,
             "assetSelection": [{"path": list(path)} for path in assets],
@@ -180,3 +209,9 @@ class DagsterClient:
             if time.monotonic() > deadline:
                 raise DagsterRefused(f"finish run {run_id} within {timeout_seconds:.0f} seconds", progress.status)
             time.sleep(every_seconds)
+
+
+def _loaded_entries(workspace: dict[str, Any]) -> dict[str, bool]:
+    entries = workspace.get("locationEntries", [])
+    kinds = {entry["name"]: (entry["locationOrLoadError"] or {}).get("__typename") for entry in entries}
+    return {name: kind == "RepositoryLocation" for name, kind in kinds.items()}

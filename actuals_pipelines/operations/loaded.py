@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,9 @@ from actuals_pipelines.tenants.environment import TenantEnvironment, open_enviro
 from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.tenants.projections import LocationView, read_location_views
 from actuals_pipelines.tenants.registry import TenantUnknown
+from actuals_pipelines.yaml_text import YamlRefused
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,9 +42,8 @@ class LoadedTenant:
 
     @property
     def asset_prefix(self) -> str:
-        """The first part of its asset keys: its name; `acme_test` for its test environment."""
-        suffix = "" if self.ref.environment == "prod" else f"_{self.ref.environment}"
-        return f"{self.tenant.name}{suffix}"
+        """See `asset_prefix`."""
+        return asset_prefix(self.tenant.name, self.ref)
 
     @property
     def pool(self) -> str:
@@ -66,24 +69,42 @@ class LoadedTenant:
 
 
 def load_tenants(home: Home | None = None) -> list[LoadedTenant]:
-    """Every tenant of this home's location views, by name. None where there is no home yet: a location loads empty."""
+    """Every tenant of this home's location views, by name. None where there is no home yet: a location loads empty.
+
+    One whose configuration does not fit any more is logged and left out: it must not stop the others.
+    """
     try:
         home = home or find_home()
     except HomeNotFound:
         return []
-    provider = provider_for(home)
-    views = read_location_views(home.locations, platform_key(provider, home.uuid, "locations"))
-    loaded = [LoadedTenant(home, view, parse_tenant(view.yaml, origin=view.name)) for view in views]
+    loaded = []
+    for view in _views(home):
+        try:
+            loaded.append(_loaded(home, view))
+        except YamlRefused as error:
+            log.error("tenant left out: tenant=%s kind=%s", view.ref.uuid, type(error).__name__)
     return sorted(loaded, key=lambda one: one.asset_prefix)
 
 
 def load_tenant(home: Home, name: str) -> LoadedTenant:
-    """The tenant of this name ("acme", or "acme_test" for its test environment). Raises TenantUnknown."""
-    tenants = load_tenants(home)
-    found = next((one for one in tenants if one.asset_prefix == name), None)
-    if found is None:
-        raise TenantUnknown(name, tuple(one.asset_prefix for one in tenants))
-    return found
+    """The tenant of this name ("acme", or "acme_test" for its test environment). Raises TenantUnknown, YamlRefused."""
+    views = {asset_prefix(view.name, view.ref): view for view in _views(home)}
+    if name not in views:
+        raise TenantUnknown(name, tuple(sorted(views)))
+    return _loaded(home, views[name])
+
+
+def asset_prefix(name: str, ref: TenantRef) -> str:
+    """The first part of a tenant's asset keys: its name; `acme_test` for its test environment."""
+    return name if ref.environment == "prod" else f"{name}_{ref.environment}"
+
+
+def _views(home: Home) -> list[LocationView]:
+    return read_location_views(home.locations, platform_key(provider_for(home), home.uuid, "locations"))
+
+
+def _loaded(home: Home, view: LocationView) -> LoadedTenant:
+    return LoadedTenant(home, view, parse_tenant(view.yaml, origin=view.name))
 
 
 def _digest(value: object) -> str:

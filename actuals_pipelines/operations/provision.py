@@ -5,16 +5,33 @@ Each step finds out for itself whether it was done, so an apply that failed half
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from actuals_pipelines.domain.tenant import Tenant, TenantRef
+from actuals_pipelines.errors import ConfigurationError
 from actuals_pipelines.operations.api_keys import ShownOnce, first_api_keys
 from actuals_pipelines.operations.environments import ensure_environment
 from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.views import write_views
 from actuals_pipelines.tenants.difference import Difference
-from actuals_pipelines.tenants.registry import Plan, plan, store
+from actuals_pipelines.tenants.registry import Plan, Registered, list_tenants, plan, store
+
+
+class HomeNotItsOwn(ConfigurationError):
+    """A tenant that shares nothing would share a home."""
+
+    def __init__(self, alone: str, other: str, asked: str) -> None:
+        super().__init__(alone, other, asked)
+        self.alone, self.other, self.asked = alone, other, asked
+
+    def __str__(self) -> str:
+        return (
+            f"Tenant {self.asked!r} is refused here: {self.alone!r} has `isolation: instance`, so it shares no "
+            f"database server, Dagster or process with {self.other!r}. Make a home for one of them "
+            "(`actuals init --home DIR`) and apply it there; deploy/README.md says how to run both. "
+            "`isolation: process` gives a tenant a process and keys of its own in a home that others use."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +71,11 @@ def apply(
         what was done; None if `agree` said no, and nothing was done.
 
     Raises:
-        YamlRefused, ExpectationRefused, SourceKindChanged, SftpUserTaken, TenantChangedMeanwhile: nothing was done.
+        YamlRefused, ExpectationRefused, HomeNotItsOwn, SourceKindChanged, SftpUserTaken, TenantChangedMeanwhile:
+            nothing was done.
     """
     planned = plan(platform.control, yaml, origin)
+    _refuse_company(planned.tenant, list_tenants(platform.control))
     _refuse_expectations(planned.tenant)
     changes_something = planned.before is not None and bool(planned.difference)
     if changes_something and agree is not None and not agree(planned):
@@ -79,6 +98,14 @@ def apply(
         api_keys_shown_once=shown,
         sftp_users=tuple(account.user for account in registered.tenant.sftp),
     )
+
+
+def _refuse_company(tenant: Tenant, there: Iterable[Registered]) -> None:
+    """`isolation: instance` is a home of its own: whoever holds a home's Dagster can start any of its tenants' runs."""
+    for other in (registered.tenant for registered in there if registered.tenant.name != tenant.name):
+        alone = next((one.name for one in (tenant, other) if one.isolation == "instance"), None)
+        if alone is not None:
+            raise HomeNotItsOwn(alone, other.name if alone == tenant.name else tenant.name, tenant.name)
 
 
 def _refuse_expectations(tenant: Tenant) -> None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from actuals_pipelines.encryption.providers import provider_for
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.dagster_client import DagsterClient, RunProgress
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.operations.services import COOKIE, gateway_token, must_run
+from actuals_pipelines.operations.running import dagster_of, must_run
 from actuals_pipelines.settings import Home
 from actuals_pipelines.tenants import audit
 
@@ -45,9 +44,7 @@ class FinishedRun:
 
 def client_of(home: Home) -> DagsterClient:
     """The home's Dagster, with the operator's token. Raises HomeIsNotRunning."""
-    found = must_run(home)
-    token = gateway_token(home, provider_for(home), found.nonce)
-    return DagsterClient(found.url("dagster"), (COOKIE, token), str(home.tls / "ca.pem"))
+    return dagster_of(home, must_run(home))
 
 
 def run_days(

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actuals_pipelines.operations import take_in
+from actuals_pipelines.operations.dagster_home import dagster_environment, prepare_dagster
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenants
 from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.platform_credentials import read_platform_credentials
 from actuals_pipelines.operations.provision import apply
-from actuals_pipelines.operations.services import _dagster_environment, prepare_dagster, socket_folder
 from actuals_pipelines.settings import Home
 from actuals_pipelines_tests.benchmarks.stopwatch import Step, measured, print_steps, tell
 from actuals_pipelines_tests.benchmarks.temporary_home import in_a_process_of_its_own, temporary_home
@@ -142,10 +142,8 @@ def _cpu(step: Step) -> float:
 def _be_the_code_location(platform: Platform) -> None:
     """Prepare Dagster's tables, and put what `actuals up` gives its code location into this process's environment."""
     passwords = read_platform_credentials(platform.home, platform.provider)
-    sockets = socket_folder()
-    prepare_dagster(platform, passwords, sockets)
-    Path(sockets).rmdir()
-    os.environ.update(_dagster_environment(platform.home, platform.address, passwords))
+    prepare_dagster(platform, passwords)
+    os.environ.update(dagster_environment(platform.home, platform.address, passwords))
 
 
 if __name__ == "__main__":

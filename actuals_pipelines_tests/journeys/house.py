@@ -26,12 +26,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.encryption.providers import platform_key, provider_for
+from actuals_pipelines.operations.health import all_healthy, health
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenant
 from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.operations.provision import Applied, apply
 from actuals_pipelines.operations.reconcile import packages_waiting
+from actuals_pipelines.operations.running import must_run, trusted
 from actuals_pipelines.operations.servers import running_postgres
-from actuals_pipelines.operations.services import all_healthy, health, must_run, trusted
 from actuals_pipelines.operations.take_in import sources_waiting
 from actuals_pipelines.operations.units import source_of, upload
 from actuals_pipelines.settings import Home, base_environment, key_environment

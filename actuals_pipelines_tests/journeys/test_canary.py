@@ -20,8 +20,8 @@ from lxml import etree
 
 from actuals_pipelines.errors import Interrupted
 from actuals_pipelines.operations.error_store import kept_error
+from actuals_pipelines.operations.running import must_run, trusted
 from actuals_pipelines.operations.servers import running_postgres
-from actuals_pipelines.operations.services import must_run, trusted
 from actuals_pipelines.store import catalogue
 from actuals_pipelines_tests.journeys.house import DAYS, House, order, psp_file, statement, wait_for
 

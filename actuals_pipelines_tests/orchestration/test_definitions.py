@@ -18,8 +18,8 @@ import yaml
 from actuals_pipelines.database.server import ServerAddress
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.providers import create_provider, platform_key
+from actuals_pipelines.operations.dagster_home import dagster_yaml
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.operations.services import dagster_yaml
 from actuals_pipelines.orchestration.assets import VERDICT
 from actuals_pipelines.orchestration.build import build_definitions
 from actuals_pipelines.orchestration.io_manager import RefusingIOManager

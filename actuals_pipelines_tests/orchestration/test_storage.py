@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from actuals_pipelines.operations.services import dagster_yaml
+from actuals_pipelines.operations.dagster_home import dagster_yaml
 from actuals_pipelines_tests.conftest import RunningPostgres
 
 KEY = dg.AssetKey("book")

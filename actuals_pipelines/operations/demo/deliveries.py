@@ -20,9 +20,9 @@ from actuals_pipelines.operations.loaded import LoadedTenant, load_tenant
 from actuals_pipelines.operations.provision import apply
 from actuals_pipelines.operations.reconcile import packages_waiting
 from actuals_pipelines.operations.reload import reload_and_wait
+from actuals_pipelines.operations.running import must_run, trusted
 from actuals_pipelines.operations.runs import STEPS, client_of
 from actuals_pipelines.operations.servers import running_postgres
-from actuals_pipelines.operations.services import must_run, trusted
 from actuals_pipelines.operations.take_in import sources_waiting
 from actuals_pipelines.settings import Home
 from actuals_pipelines.sources.sftp.host_key import host_key

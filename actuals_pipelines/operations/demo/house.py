@@ -16,8 +16,9 @@ from pathlib import Path
 from actuals_pipelines.encryption.providers import provider_for
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.certificates import ensure_certificates
+from actuals_pipelines.operations.health import all_healthy, health
 from actuals_pipelines.operations.init_home import init_home
-from actuals_pipelines.operations.services import all_healthy, health, running
+from actuals_pipelines.operations.running import running
 from actuals_pipelines.settings import HOME_FILE, Home, base_environment, find_home, key_environment
 
 LOOK_EVERY_SECONDS = 2
