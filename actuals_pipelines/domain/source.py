@@ -14,6 +14,7 @@ class SourceKind(StrEnum):
     SFTP = "sftp"  # the customer drops files at our door
     INBOX = "inbox"  # the customer pushes to our API
     OAUTH_API = "oauth_api"  # we pull
+    DERIVED = "derived"  # another source's raw records, mapped again
 
 
 class ProcessingSet(StrEnum):
@@ -86,7 +87,7 @@ class Source:
     optional: tuple[str, ...] = ()  # raw columns that a unit may lack: null then
     iterate: str | None = None  # "transactions[*]": each element of that JSON list is a record of its own
     adds_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # gross, fee, tax, net, where -> columns
-    derived_from: str | None = None  # a source whose raw records this one maps again
+    derived_from: str | None = None  # of kind DERIVED: the source whose raw records it maps again
     reader: Mapping[str, str] = field(default_factory=dict)  # delimiter, encoding, decimal mark, sheet, ...
     connector: str | None = None  # oauth_api: the declarative connector's name
     connection: Mapping[str, str] = field(default_factory=dict)  # oauth_api: base URL, secret's name, ...

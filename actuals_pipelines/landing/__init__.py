@@ -4,6 +4,7 @@
 """
 
 from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, look_again, refused_on, unclaimed
+from actuals_pipelines.landing.derived import derive_units, units_sharing
 from actuals_pipelines.landing.inbox import land_inbox
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
 from actuals_pipelines.landing.streams import EmptyDelivery, land
@@ -15,6 +16,7 @@ __all__ = [
     "Unclaimed",
     "claim_arrivals",
     "delete_unnamed",
+    "derive_units",
     "destroy_raw",
     "expire_raw",
     "land",
@@ -24,4 +26,5 @@ __all__ = [
     "refused_on",
     "unclaimed",
     "unit_name",
+    "units_sharing",
 ]

@@ -115,12 +115,16 @@ def open_unit(env: TenantEnvironment, unit: Unit) -> BinaryIO:
         RawGone: they were destroyed, or are missing.
         the errors of `encryption.container`, at once or while reading: altered, cut, put in another's place.
     """
+    u = tables.unit.alias()
+    owner = sa.select(u.c.source_id).where(u.c.path == tables.unit.c.path).order_by(u.c.sequence).limit(1)
+    query = sa.select(tables.unit.c.sealed_key, owner.scalar_subquery().label("owner"))
     with env.engine.begin() as connection:
-        sealed_key = connection.execute(sa.select(tables.unit.c.sealed_key).where(tables.unit.c.id == unit.id)).scalar()
-    if sealed_key is None:
+        row = connection.execute(query.where(tables.unit.c.id == unit.id)).first()
+    if row is None or row.sealed_key is None:
         raise RawGone(unit.id, "were destroyed: they expired, or held a card number")
     try:
-        return open_container(env, unit.path, unit.source_id, sealed_key, unit.container_sha256)
+        # A derived source's unit lies in its parent's container, which knows the parent alone.
+        return open_container(env, unit.path, row.owner, row.sealed_key, unit.container_sha256)
     except FileNotFoundError:
         raise RawGone(unit.id, "are missing from the tenant's folder") from None
 
@@ -139,7 +143,7 @@ def open_name(env: TenantEnvironment, arrival_id: UUID, sealed: bytes) -> str:
 
 
 def destroy_raw(env: TenantEnvironment, unit: Unit) -> None:
-    """Destroy a unit's raw bytes for good; what was published of it stays. May be repeated.
+    """Destroy a unit's raw bytes for good, for all units in that container; what was published stays. May be repeated.
 
     The file goes first: a crash between leaves a row that says more than there is, and is done again.
     """
@@ -149,8 +153,8 @@ def destroy_raw(env: TenantEnvironment, unit: Unit) -> None:
         path.unlink()
         sync_folder(path.parent)
     with env.engine.begin() as connection:
-        row = sa.update(tables.unit).where(tables.unit.c.id == unit.id)
-        connection.execute(row.values(raw_state="destroyed", sealed_key=None))
+        rows = sa.update(tables.unit).where(tables.unit.c.path == unit.path)
+        connection.execute(rows.values(raw_state="destroyed", sealed_key=None))
     log.info("raw destroyed: tenant=%s unit=%s", env.ref.uuid, unit.id)
 
 

@@ -5,6 +5,7 @@ Nothing here reads a file, knows a store or guesses: what a source's mapping and
 
 from __future__ import annotations
 
+from actuals_pipelines.normalise.iterate import IterateRefused
 from actuals_pipelines.normalise.keys import IdSchemeRefused
 from actuals_pipelines.normalise.mapping import MappedColumnMissing, MappingRefused
 from actuals_pipelines.normalise.sql import OPTIONS, NumberMarksRefused, TimeZoneUnknown
@@ -14,6 +15,7 @@ __all__ = [
     "OPTIONS",
     "AmountFlow",
     "IdSchemeRefused",
+    "IterateRefused",
     "MappedColumnMissing",
     "MappingRefused",
     "Normalised",

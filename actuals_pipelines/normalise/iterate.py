@@ -51,8 +51,7 @@ def elements(raw: pa.Table, source: str, path: str) -> tuple[pa.Table, pa.Table]
     """
     found = PATH.fullmatch(path)
     if found is None or found["column"] not in raw.column_names:
-        listed = ", ".join(name for name in raw.column_names if name != LINE) or "none"
-        what = f"its first step is none of the columns ({listed})" if found else "it is no path such as lines[*]"
+        what = "its first step is none of the columns" if found else "it is no path such as lines[*]"
         raise IterateRefused(source, path, what)
     keys = found["keys"].split(".")[1:]
     owners: list[int] = []

@@ -111,16 +111,16 @@ def compile_sum(source: Source, columns: Collection[str], marks: NumberMarks) ->
             _term(source, name, text, columns=columns, marks=marks, functions=functions, used=used)
             for text in source.adds_up.get(name, ())
         ]
-        parts[name] = " + ".join(terms) or "0"
-    unread = " ".join(f"WHEN {name} IS NULL THEN '{name} is no plain decimal number'" for name in parts)
-    sums = ", ".join(f"TRY(CAST({sql} AS DECIMAL(38, 10))) AS {name}" for name, sql in parts.items())
-    reason = f"CASE {unread} WHEN gross + fee + tax <> net THEN 'gross + fee + tax is not net' END"
+        parts[name] = f"TRY(CAST({' + '.join(terms) or '0'} AS DECIMAL(38, 10)))"
+    unread = " ".join(f"WHEN {sql} IS NULL THEN '{name} is no plain decimal number'" for name, sql in parts.items())
+    total = f"TRY({parts['gross']} + {parts['fee']} + {parts['tax']})"
+    unequal = f"WHEN {total} IS DISTINCT FROM {parts['net']} THEN 'gross + fee + tax is not net'"
     condition = "TRUE"
     for text in source.adds_up.get("where", ()):
         parsed = parse(text, columns, f"source {source.name}, adds_up", functions=functions, is_predicate=True)
         used |= parsed.columns
         condition = f"coalesce({parsed.sql}, FALSE)"
-    return f"CASE WHEN {condition} THEN (SELECT {reason} FROM (SELECT {sums})) END", frozenset(used)  # noqa: S608
+    return f"CASE WHEN {condition} THEN CASE {unread} {unequal} END END", frozenset(used)
 
 
 def _compile(source: Source, overlay: FieldMapping, columns: Collection[str], marks: NumberMarks) -> CompiledMapping:

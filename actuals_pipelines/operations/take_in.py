@@ -19,8 +19,16 @@ from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.domain.unit import GenerationState, Unit, Verdict
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import ExpressionRefused
-from actuals_pipelines.landing import claim_arrivals, destroy_raw, land_inbox, open_unit, refused_on
-from actuals_pipelines.normalise import MappedColumnMissing, MappingRefused, Normalised, normalise
+from actuals_pipelines.landing import (
+    claim_arrivals,
+    derive_units,
+    destroy_raw,
+    land_inbox,
+    open_unit,
+    refused_on,
+    units_sharing,
+)
+from actuals_pipelines.normalise import IterateRefused, MappedColumnMissing, MappingRefused, Normalised, normalise
 from actuals_pipelines.operations.days import day_results, standing_generations
 from actuals_pipelines.operations.pull import land_pull
 from actuals_pipelines.operations.results import ARRIVALS_REFUSED, DayResult
@@ -44,15 +52,17 @@ def land(environment: TenantEnvironment, source: Source, days: Sequence[date], *
     """Bring in what the source delivered for these days.
 
     A pull asks the API for each day. Files and inbox events are claimed whatever their day is: they have landed, and
-    a day outside this range is found waiting at the next look.
+    a day outside this range is found waiting at the next look. What is derived from the source lands with it.
     """
     if source.kind is SourceKind.OAUTH_API:
         for day in days:
             land_pull(environment, source, day, now=now)
     elif source.kind is SourceKind.INBOX:
         land_inbox(environment, source, now)
-    else:
+    elif source.kind is not SourceKind.DERIVED:
         claim_arrivals(environment, now)
+    for each in (source, *_derived_from(environment, source)):
+        derive_units(environment, each)
     units = catalogue.units_of_days(environment, source.name, days)
     refused = [one.day for one in refused_on(environment, source.name, days)]
     return [_landed(day, [unit for unit in units if unit.partition == day], refused.count(day)) for day in days]
@@ -161,8 +171,7 @@ def _kept(environment: TenantEnvironment, source: Source, unit: Unit, known: Gen
     profile = None if known is None else generations.profiles(environment, [known.id]).get(known.id)
     if known is None or profile is None:
         return None
-    if known.counts.get("card_numbers") and unit.raw_state == "kept":
-        destroy_raw(environment, unit)
+    _destroy_card_numbers(environment, source, unit)
     own = judge_own(generations.candidate_rows(environment, known), source) if source.expectations else ()
     return _Candidate(known, UnitToJudge(Profile.from_bytes(profile), own))
 
@@ -173,7 +182,7 @@ def _made(
     """Read, normalise, measure and keep one unit. A generation, if no verdict is to be given on it any more."""
     try:
         reading, done = _read(environment, source, unit)
-    except (FileRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
+    except (FileRefused, IterateRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
         return _unreadable(environment, unit, fingerprint, mapping, refusal)
     profile = measure(done.transactions, done.counts, done.amounts, reading.controls)
     candidate = generations.record_candidate(
@@ -186,11 +195,23 @@ def _made(
         rejects=done.rejects,
         profile=profile.to_bytes(),
     )
-    if done.counts.get("card_numbers"):
-        destroy_raw(environment, unit)  # a card number is not kept, not even sealed
+    _destroy_card_numbers(environment, source, unit)
     if candidate.state is not GenerationState.CANDIDATE:
         return candidate
     return _Candidate(candidate, UnitToJudge(profile, judge_own(done.transactions, source)))
+
+
+def _destroy_card_numbers(environment: TenantEnvironment, source: Source, unit: Unit) -> None:
+    """A card number is not kept, not even sealed: its raw goes as soon as every source that reads it has read it."""
+    is_shared = source.derived_from is not None or _derived_from(environment, source)
+    family = units_sharing(environment, unit) if is_shared else [unit]
+    made = generations.of_units(environment, [one.id for one in family])
+    if any(one.counts.get("card_numbers") for one in made) and {one.unit_id for one in made} == {u.id for u in family}:
+        destroy_raw(environment, unit)
+
+
+def _derived_from(environment: TenantEnvironment, source: Source) -> list[Source]:
+    return [each for each in environment.tenant.sources if each.derived_from == source.name]
 
 
 def _read(environment: TenantEnvironment, source: Source, unit: Unit) -> tuple[Reading, Normalised]:

@@ -51,6 +51,7 @@ def _raw(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDefinitio
 
     @dg.asset(
         key=[prefix, source.name, "raw"],
+        deps=[dg.AssetKey([prefix, source.derived_from, "raw"])] if source.derived_from else None,
         partitions_def=days,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=loaded.pool,

@@ -63,7 +63,8 @@ def waiting(env: TenantEnvironment, *, now: datetime) -> dict[str, tuple[date, .
     today = now.astimezone(ZoneInfo(env.tenant.time_zone)).date()
     found: dict[str, set[date]] = {}
     with env.engine.begin() as connection:
-        for query in (_units_to_do(), _arrivals_to_claim(), _inbox_to_land(env.ref.environment)):
+        derived = [_units_to_derive(one.name, one.derived_from) for one in env.tenant.sources if one.derived_from]
+        for query in (_units_to_do(), _arrivals_to_claim(), _inbox_to_land(env.ref.environment), *derived):
             for name, day in connection.execute(query):
                 found.setdefault(name, set()).add(day or today)
     known = [source.name for source in env.tenant.sources]
@@ -192,6 +193,25 @@ def _units_to_do() -> sa.Select[Any]:
         sa.select(tables.source.c.name, u.c.partition)
         .join(u, u.c.source_id == tables.source.c.id)
         .where(u.c.repeat_of.is_(None), sa.or_(to_do, sa.and_(~any_made, u.c.raw_state == "kept")))
+        .distinct()
+    )
+
+
+def _units_to_derive(source: str, parent: str) -> sa.Select[Any]:
+    """The days of the parent's units that the derived source has no unit for yet: it may be new."""
+    theirs, mine = tables.unit, tables.unit.alias()
+    ids = {name: sa.select(tables.source.c.id).where(tables.source.c.name == name) for name in (source, parent)}
+    known = sa.select(sa.literal(1)).where(
+        mine.c.source_id == ids[source].scalar_subquery(), mine.c.delivery == sa.cast(theirs.c.id, sa.Text)
+    )
+    return (
+        sa.select(sa.literal(source), theirs.c.partition)
+        .where(
+            theirs.c.source_id == ids[parent].scalar_subquery(),
+            theirs.c.repeat_of.is_(None),
+            theirs.c.raw_state == "kept",
+            ~known.exists(),
+        )
         .distinct()
     )
 

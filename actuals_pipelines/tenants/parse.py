@@ -19,7 +19,7 @@ from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.domain.tenant import SftpAccount, Tenant
 from actuals_pipelines.tenants.parse_package import implicit_ids, read_ids, read_package
-from actuals_pipelines.tenants.parse_source import mapped_fields, read_source
+from actuals_pipelines.tenants.parse_source import mapped_fields, read_sources
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest, problems_of
 from actuals_pipelines.yaml_text import YamlRefused, load
@@ -39,7 +39,7 @@ def parse_tenant(text: str, origin: str) -> Tenant:
     time_zone = root["time_zone"].time_zone("UTC")
     _refuse_repeated(root, "sources")
     _refuse_repeated(root, "packages")
-    sources = tuple(read_source(place, time_zone) for place in root["sources"].items())
+    sources = read_sources(root["sources"].items(), time_zone)
     mapped = {source.name: mapped_fields(source.mapping, source.iterations) for source in sources}
     for place in root["packages"].items():
         if place["ids"].exists:

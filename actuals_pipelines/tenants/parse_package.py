@@ -17,7 +17,7 @@ from actuals_pipelines.domain.package import (
     Side,
     Tolerance,
 )
-from actuals_pipelines.domain.source import FieldMapping, IdScheme
+from actuals_pipelines.domain.source import FieldMapping, IdScheme, SignRule
 from actuals_pipelines.expressions import ExpressionRefused, Function, text_of
 from actuals_pipelines.expressions import parse as parse_expression
 from actuals_pipelines.tables import TRANSACTIONS
@@ -29,7 +29,9 @@ KEYLESS = ("amount", "sum")
 CORE_FIELDS = (*(name for name in TRANSACTIONS.names if name not in ("unit_id", "line")), "amount")
 """What every transaction has, under the names that mappings and predicates use."""
 
-_OURS = ("row_uid", "row_digest", "source", "unit_id", "line", "iteration", "where", "constants")
+_OURS = ("row_uid", "row_digest", "source", "unit_id", "line", "iteration", "where", "constants", "sign")
+_BESIDE = ("where", "constants", "sign")
+_PAIR = ("amount_plus", "amount_minus")
 AMOUNTS = frozenset(
     ["amount", "amount_minor_units", "balance_difference", "expected_difference", "soll_amount", "ist_amount", "money"]
 )
@@ -55,8 +57,8 @@ def read_ids(place: Place) -> tuple[IdScheme, ...]:
 
 
 def read_mapping(place: Place) -> FieldMapping:
-    """Read a mapping: transaction field -> column or expression, with `where` and `constants` beside the fields."""
-    fields = {key: part.text() for key, part in place.fields().items() if key not in ("where", "constants")}
+    """Read a mapping: transaction field -> column, path or expression, with `where`, `constants` and `sign` beside."""
+    fields = {key: part.text() for key, part in place.fields().items() if key not in _BESIDE}
     constants = place["constants"].mapping()
     for name in (*fields, *constants):
         if name in _OURS or name.startswith(("key_", "keys_")):
@@ -64,16 +66,35 @@ def read_mapping(place: Place) -> FieldMapping:
             at.complain_at_key("a field of your own", repr(name), "We fill that one ourselves: choose another name.")
     for name in sorted(set(constants) & set(fields)):
         place["constants"][name].complain_at_key("a field mapped once", f"{name!r} twice", "Remove one of the two.")
-    return FieldMapping(fields, place["where"].optional(), constants)
+    return FieldMapping(fields, place["where"].optional(), constants, _sign(place["sign"]))
+
+
+def _sign(place: Place) -> SignRule | None:
+    if not place.exists:
+        return None
+    if place.optional():
+        return SignRule()
+    plus, minus = place["plus"].texts(), place["minus"].texts()
+    for word in sorted(set(plus) & set(minus)):
+        place["minus"].complain("words that mean minus alone", f"{word!r} in both", "Remove it from one of the two.")
+    return SignRule(place["column"].text(), plus, minus)
 
 
 def complain_of_missing_fields(place: Place, filled: Collection[str]) -> None:
-    """Every record needs an amount, in one of two forms, and a currency."""
-    amounts = {"amount", "amount_minor_units"} & set(filled)
-    if not amounts:
-        place.complain("a field 'amount' in the mapping", "none", "Add `amount: COLUMN`, or `amount_minor_units`.")
-    if len(amounts) == 2:
-        place.complain("either 'amount' or 'amount_minor_units'", "both", "Remove one of the two.")
+    """Every record needs an amount, in one of three forms, and a currency."""
+    forms = ({"amount"}, {"amount_minor_units"}, set(_PAIR))
+    used = [form for form in forms if form & set(filled)]
+    if not used:
+        place.complain(
+            "a field 'amount' in the mapping",
+            "none",
+            "Add `amount: COLUMN`; or `amount_plus` and `amount_minus`; or `amount_minor_units`.",
+        )
+    elif len(used) > 1:
+        names = " and ".join(repr(name) for name in sorted({name for form in used for name in form & set(filled)}))
+        place.complain("the amount mapped in one way", names, "Keep one way.")
+    elif not used[0] <= set(filled):
+        place.complain("both 'amount_plus' and 'amount_minus'", "one of them", "Add the other, or map `amount`.")
     if "currency" not in filled:
         place.complain(
             "a field 'currency' in the mapping", "none", "Add `currency: COLUMN`, or give it in `constants`."
@@ -127,7 +148,7 @@ def _fields_by_source(place: Place, sources: Mapping[str, Collection[str]] | Non
     members = (*place["soll"].items(), *place["ist"].items())
     found: dict[str, set[str]] = {}
     for member in members:
-        mapped = {key for key in member["mapping"].fields() if key not in ("where", "constants")}
+        mapped = {key for key in member["mapping"].fields() if key not in _BESIDE}
         found.setdefault(member["source"].text(), set()).update(mapped, member["mapping"]["constants"].fields())
     return found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from actuals_pipelines.domain.source import FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
@@ -16,10 +18,11 @@ SCHEMES = ("https", "sftp")
 
 _READABLE = (
     *("kind", "status", "booked_on", "value_date", "timestamp"),
-    *("amount", "amount_minor_units", "currency"),
+    *("amount", "amount_plus", "amount_minus", "amount_minor_units", "currency"),
 )
 _SECRET_WORDS = ("password", "passwd", "pwd", "token", "secret", "api_key", "apikey", "access_key", "signature", "key")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_OF_A_DERIVED = ("name", "from", "mapping", "iterations", "columns", "long_numbers", "expectations")
 
 _BANK = FieldMapping(
     {"row_id": "transaction_id", "transaction_id": "end_to_end"}
@@ -35,41 +38,86 @@ STRUCTURED = dict.fromkeys(("camt053", "camt052", "camt054", "mt940", "mt942"), 
 """Formats whose fields have fixed meanings: the mapping that holds where the tenant writes none, or not that field."""
 
 
-def read_source(place: Place, time_zone: str) -> Source:
-    """Read one source.
+def read_sources(places: Sequence[Place], time_zone: str) -> tuple[Source, ...]:
+    """Read all sources of a tenant; one that says `from` has the raw records of the source it names.
 
     Args:
         time_zone: the tenant's, for timestamps that state no offset, unless the source names its own.
     """
-    kind = SourceKind(place["kind"].text())
-    mapping = _mapping(place)
-    iterations = tuple(read_mapping(part) for part in place["iterations"].items())
-    _check_needed_fields(place, mapping, iterations)
-    mapped = mapped_fields(mapping, iterations)
-    for field, part in place["columns"].fields().items():
-        if field not in mapped:
-            part.complain_at_key("a mapped field", repr(field), nearest(field, mapped))
-        elif field in _READABLE and part.text() != Minimisation.KEEP:
-            part.complain(f"{field!r} to be kept", repr(part.text()), "Matching needs it readable. Remove this line.")
+    delivered = {place["name"].text(): _delivered(place, time_zone) for place in places if not place["from"].exists}
+    return tuple(
+        _derived(place, delivered) if place["from"].exists else delivered[place["name"].text()] for place in places
+    )
+
+
+def _delivered(place: Place, time_zone: str) -> Source:
+    """A source that delivers itself."""
+    for key in ("kind", "format"):
+        if not place[key].exists:
+            place.complain(f"a key {key!r} in a source", "none", f"Add `{key}:`; or `from:` another source.")
+    kind = SourceKind(place["kind"].text(SourceKind.UPLOAD))
     _check_connection(place, kind)
     default_set = ProcessingSet.REPLACE if kind is SourceKind.OAUTH_API else ProcessingSet.ADD
     return Source(
         name=place["name"].text(),
         kind=kind,
         format=place["format"].text(),
-        mapping=mapping,
-        iterations=iterations,
+        **_what_it_makes(place, place["format"].text()),
         publishes=ProcessingSet(place["publishes"].text(default_set.value)),
         time_zone=place["time_zone"].time_zone(time_zone),
-        columns=_columns(place, mapped),
         reader=place["reader"].mapping(),
+        optional=place["optional"].texts(),
+        iterate=place["iterate"].optional(),
+        adds_up={key: part.texts() for key, part in place["adds_up"].fields().items()},
         connector=place["connector"].optional(),
         connection=place["connection"].mapping(),
         repull_days=place["repull_days"].number(3),
         day_from=place["day_from"].text("arrival"),
         raw_days=place["raw_days"].number(100),
-        expectations=tuple(_expectation(part) for part in place["expectations"].items()),
     )
+
+
+def _derived(place: Place, delivered: Mapping[str, Source]) -> Source:
+    """A source of the same raw records as another: how they are delivered and read is that one's business."""
+    parent = delivered.get(place["from"].text())
+    if parent is None:
+        found = repr(place["from"].text())
+        place["from"].complain("a source of this tenant that delivers itself", found, nearest(found, delivered))
+    for key in place.fields():
+        if key not in _OF_A_DERIVED:
+            place[key].complain_at_key(
+                f"no {key!r} in a source with `from`",
+                "one",
+                "It reads what its parent delivers, as its parent reads it.",
+            )
+    made = _what_it_makes(place, parent.format if parent else "csv")
+    if parent is None:
+        return Source(name=place["name"].text(), kind=SourceKind.DERIVED, format="csv", **made)
+    name = place["name"].text()
+    return replace(
+        parent, name=name, kind=SourceKind.DERIVED, derived_from=parent.name, connector=None, connection={}, **made
+    )
+
+
+def _what_it_makes(place: Place, format: str) -> dict[str, Any]:
+    """The parts of a source that say what becomes of a raw record."""
+    mapping = _mapping(place, format)
+    iterations = tuple(read_mapping(part) for part in place["iterations"].items())
+    _check_needed_fields(place, format, mapping, iterations)
+    mapped = mapped_fields(mapping, iterations)
+    for field, part in (*place["columns"].fields().items(), *place["long_numbers"].fields().items()):
+        if field not in mapped:
+            part.complain_at_key("a mapped field", repr(field), nearest(field, mapped))
+    for field, part in place["columns"].fields().items():
+        if field in _READABLE and part.text() != Minimisation.KEEP:
+            part.complain(f"{field!r} to be kept", repr(part.text()), "Matching needs it readable. Remove this line.")
+    return {
+        "mapping": mapping,
+        "iterations": iterations,
+        "columns": _columns(place, format, mapped),
+        "long_numbers": place["long_numbers"].mapping(),
+        "expectations": tuple(_expectation(part) for part in place["expectations"].items()),
+    }
 
 
 def mapped_fields(mapping: FieldMapping, iterations: Collection[FieldMapping]) -> set[str]:
@@ -77,26 +125,28 @@ def mapped_fields(mapping: FieldMapping, iterations: Collection[FieldMapping]) -
     return {name for each in (mapping, *iterations) for name in (*each.fields, *each.constants)}
 
 
-def _mapping(place: Place) -> FieldMapping:
+def _mapping(place: Place, format: str) -> FieldMapping:
     written = read_mapping(place["mapping"])
-    preset = STRUCTURED.get(place["format"].text())
+    preset = STRUCTURED.get(format)
     if preset is None:
         if not place["mapping"].exists:
             place.complain("a key 'mapping' in this source", "none", "Add `mapping: {amount: COLUMN, ...}`.")
         return written
     fields = {name: column for name, column in preset.fields.items() if name not in written.constants}
-    return FieldMapping({**fields, **written.fields}, written.where, written.constants)
+    return replace(written, fields={**fields, **written.fields})
 
 
-def _columns(place: Place, mapped: Collection[str]) -> dict[str, Minimisation]:
+def _columns(place: Place, format: str, mapped: Collection[str]) -> dict[str, Minimisation]:
     columns = {field: Minimisation(part.text()) for field, part in place["columns"].fields().items()}
-    if place["format"].text() in STRUCTURED and "account" in mapped:
+    if format in STRUCTURED and "account" in mapped:
         columns.setdefault("account", Minimisation.TOKEN)  # an IBAN is personal data: matchable, not readable
     return columns
 
 
-def _check_needed_fields(place: Place, mapping: FieldMapping, iterations: tuple[FieldMapping, ...]) -> None:
-    if not place["mapping"].exists and not iterations and place["format"].text() not in STRUCTURED:
+def _check_needed_fields(
+    place: Place, format: str, mapping: FieldMapping, iterations: tuple[FieldMapping, ...]
+) -> None:
+    if not place["mapping"].exists and not iterations and format not in STRUCTURED:
         return  # complained about already
     own = mapped_fields(mapping, ())
     for index, each in enumerate(iterations or (mapping,)):
