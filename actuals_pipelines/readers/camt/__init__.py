@@ -123,7 +123,7 @@ class _Pass:
                 self._check(element.getroottree())
                 checked = True
             self.documents.since_event = 0
-            name = element.tag.rpartition("}")[2]
+            name = _local(element)
             if name == "TxDtls":
                 self.details.append(read_detail(element, whole=self.with_details or not self.details))
             elif name == "Ntry":
@@ -140,7 +140,7 @@ class _Pass:
         details, self.details = self.details, []
         try:
             holder = element.getparent()
-            if holder is None or etree.QName(holder).localname != self.reader.statement:
+            if holder is None or _local(holder) != self.reader.statement:
                 raise FieldUnreadable("Ntry", f"it lies outside a {self.reader.statement}")
             self.statement = self.statement or Statement.of(holder)
             own = self.statement.account
@@ -173,13 +173,13 @@ class _Pass:
         root = tree.getroot()
         # A business envelope holds the document; version 1 had its number in the message's name.
         nodes = [root, *root, *(child for node in root for child in node)]
-        names = [etree.QName(node).localname.removesuffix("V01") for node in nodes]
+        names = [_local(node).removesuffix("V01") for node in nodes]
         if self.reader.container not in names:
             other = next((_MESSAGES[name] for name in names if name in _MESSAGES), None)
             what = f"it is {other}" if other else f"its root is not a Document with {self.reader.container}"
             raise FileRefused(self.format, what, "Check the source's format, or ask the bank which message this is.")
         for node in nodes:
-            space = etree.QName(node).namespace or ""
+            space = node.tag.rpartition("}")[0]
             if "camt.0" in space and f"camt.{self.format[4:]}." not in space:
                 raise FileRefused(
                     self.format, "its namespace names another message", "Ask the bank which message it is."
@@ -189,6 +189,11 @@ class _Pass:
         place = f" (in document {self.count} of this file)" if self.count > 1 else ""
         what = f"it is not well-formed XML, or ends in the middle{place}"
         return FileRefused(self.format, what, "Ask the bank for the file again.", line)
+
+
+def _local(element: Any) -> str:
+    name: str = element.tag.rpartition("}")[2]
+    return name
 
 
 def _forget(element: Any) -> None:

@@ -121,6 +121,8 @@ class Documents:
         place = 0
         while True:
             place = len(head) - len(head[place:].lstrip(_BLANK))
+            if place and head.startswith(b"<?xml", place):  # after a comment that stood between two documents
+                self._waiting, head, place = head[place:] + self._waiting[_PROLOG_BYTES:], head[place:], 0
             if head.startswith(b"<?", place):
                 end, after = head.find(b"?>", place), 2
             elif head.startswith(b"<!--", place):
