@@ -68,5 +68,5 @@ def table_of(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
 
 def number_of(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     """A query's single whole number; 0 where it is null."""
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    [(number, *_)] = connection.execute(query).fetchall()
+    return int(number) if number is not None else 0

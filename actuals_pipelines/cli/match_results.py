@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import literal
-from actuals_pipelines.reconcile.close import State
+from actuals_pipelines.reconcile.state import State
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 _SHEET_ROWS = 1_048_575  # Excel's limit, less the header

@@ -201,10 +201,17 @@ close = sa.Table(
     sa.Column("counts", JSONB, nullable=False, server_default="{}"),
     sa.Column("figures_sealed", sa.LargeBinary),  # overview, bridge, stock and flow
     sa.Column("changes_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),
-    sa.Column("state_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),  # live rows with their group and status
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.UniqueConstraint("package_id", "day", "version"),
     sa.Index("close_published", "package_id", "day", unique=True, postgresql_where=sa.text("state = 'published'")),
+)
+
+close_part = sa.Table(  # the files of the state a close left: a checkpoint, and the changes since, oldest first
+    "close_part",
+    TENANT,
+    sa.Column("close_id", sa.Uuid, sa.ForeignKey("close.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("file_id", sa.Uuid, sa.ForeignKey("data_file.id"), nullable=False),
 )
 
 close_input = sa.Table(  # which publications a close took in: none twice in a package

@@ -9,21 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
-from actuals_pipelines.operations.figures import figures_to_bytes
+from actuals_pipelines.operations.figures import figures_from_bytes, figures_to_bytes
 from actuals_pipelines.operations.results import DayResult
-from actuals_pipelines.reconcile.close import Closed, Pins, State
+from actuals_pipelines.reconcile.close import Closed, Pins
 from actuals_pipelines.reconcile.close import close as solve_close
 from actuals_pipelines.reconcile.errors import StateOutdated
+from actuals_pipelines.reconcile.solve import columns_mentioned
+from actuals_pipelines.reconcile.state import State
+from actuals_pipelines.reconcile.summary import Summary, from_document
 from actuals_pipelines.store import catalogue, closes, live
 from actuals_pipelines.tenants.environment import TenantEnvironment
 
 log = logging.getLogger(__name__)
+
+BATCH_ROWS = 122_880
 
 
 def close(environment: TenantEnvironment, package: MatchingPackage, days: Sequence[date]) -> list[DayResult]:
@@ -59,7 +69,7 @@ def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: da
             return DayResult(day, "held", {"sources_missing": len(missing)})
         opening = closes.last_close(environment, package.name, before=day)
         taken = closes.taken_in(environment, package.name, before=day)
-        changed = live.changes(environment, _sources(package), until=day, taken=taken)
+        changed = _changed(environment, package, until=day, taken=taken)
         if opening is None and not changed.publications:
             return DayResult(day, "nothing", {})  # there is nothing to close yet
         pins = _pins(environment, package, day, opening, changed)
@@ -67,21 +77,49 @@ def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: da
         if standing is not None and standing.pins == _document(pins):
             return DayResult(day, "as before", standing.counts)
         closed = _solved(environment, package, opening, changed, pins)
-        saved = closes.save_close(
-            environment,
-            package.name,
-            day,
-            state=closed.state.rows,
-            changes=closed.changes,
-            figures=figures_to_bytes(closed),
-            pins=_document(pins),
-            digest=bytes.fromhex(closed.digest),
-            counts=_counts(closed),
-            publications=[one.id for one in changed.publications],
-            is_provisional=bool(missing),
-        )
+        with _checkpoint(closed.state) as checkpoint:
+            saved = closes.save_close(
+                environment,
+                package.name,
+                day,
+                changes=closed.changes,
+                stands_on=opening,
+                checkpoint=checkpoint,
+                figures=figures_to_bytes(closed),
+                pins=_document(pins),
+                digest=bytes.fromhex(closed.digest),
+                counts=_counts(closed),
+                publications=[one.id for one in changed.publications],
+                is_provisional=bool(missing),
+            )
     log.info("closed: tenant=%s package=%s close=%s", environment.ref.uuid, package.name, saved.id)
     return DayResult(day, "provisional" if missing else "published", saved.counts)
+
+
+def _changed(
+    environment: TenantEnvironment, package: MatchingPackage, *, until: date, taken: Collection[UUID]
+) -> live.Changes:
+    """What a close takes in, with the columns that matching the package reads."""
+    sources = _sources(package)
+    columns = partial(columns_mentioned, package)
+    return live.changes(environment, sources, until=until, taken=taken, columns=columns)
+
+
+def state_of(environment: TenantEnvironment, package: str, close: closes.Close) -> State:
+    """The state that a close left, from its files; what it adds up to is as the close kept it."""
+    kept = figures_from_bytes(closes.figures(environment, close))
+    return State(package, close.day, tuple(closes.parts(environment, close)), from_document(kept["summary"]))
+
+
+@contextmanager
+def _checkpoint(state: State) -> Iterator[pa.RecordBatchReader | None]:
+    """The whole state where a checkpoint is due, proved to add up to what was carried from close to close."""
+    if not state.is_checkpoint_due:
+        yield None
+        return
+    with state.opened() as con:
+        state.prove(con)
+        yield con.sql("FROM opening").to_arrow_reader(BATCH_ROWS)
 
 
 def _solved(
@@ -92,18 +130,17 @@ def _solved(
     pins: Pins,
 ) -> Closed:
     """Solve the close; wholly where the package is another than at the opening, because any row may have moved."""
-    adds, removes = changed.adds.read_all(), changed.removes.read_all()["row_uid"]
+    removes = changed.removes.read_all()["row_uid"]
     if opening is None:
-        return solve_close(None, adds, removes, package, pins, control=_control(None, changed))
-    state = State(package.name, opening.day, closes.state(environment, opening).to_table())
-    control = _control(state, changed)
+        return solve_close(None, changed.adds, removes, package, pins, control=_control(None, changed))
+    state = state_of(environment, package.name, opening)
+    control = _control(state.summary, changed)
     is_full = opening.pins["others"]["package"] != pins.others["package"]
     try:
-        return solve_close(state, adds, removes, package, pins, control=control, is_full=is_full)
+        return solve_close(state, changed.adds, removes, package, pins, control=control, is_full=is_full)
     except StateOutdated:  # the package reads a column now that the state did not keep: hand over every live row
-        everything = live.changes(environment, _sources(package), until=pins.day, taken=frozenset())
-        rows = everything.adds.read_all()
-        return solve_close(state, rows, removes, package, pins, control=control, is_full=True)
+        everything = _changed(environment, package, until=pins.day, taken=frozenset())
+        return solve_close(state, everything.adds, removes, package, pins, control=control, is_full=True)
 
 
 def _pins(
@@ -143,13 +180,12 @@ def _document(pins: Pins) -> dict[str, Any]:
     }
 
 
-def _control(state: State | None, changed: live.Changes) -> dict[tuple[str, str], tuple[int, int]]:
+def _control(opening: Summary | None, changed: live.Changes) -> dict[tuple[str, str], tuple[int, int]]:
     """What the catalogue says is live after this close: what the opening held, and the publications' own totals."""
     control: dict[tuple[str, str], tuple[int, int]] = {}
-    if state is not None:
-        sums = state.rows.group_by(["source", "currency"]).aggregate([("amount_minor_units", "sum"), ([], "count_all")])
-        for row in sums.to_pylist():
-            control[row["source"], row["currency"]] = (row["count_all"], row["amount_minor_units_sum"])
+    for (source, _, currency, _), (rows, amount, _) in opening.rows.items() if opening is not None else ():
+        held = control.get((str(source), str(currency)), (0, 0))
+        control[str(source), str(currency)] = (held[0] + rows, held[1] + amount)
     for source, totals in changed.totals.items():
         for currency, (rows, minor_units) in totals.items():
             held = control.get((source, currency), (0, 0))
@@ -182,7 +218,7 @@ def _sources(package: MatchingPackage) -> list[str]:
 
 def _counts(closed: Closed) -> dict[str, int]:
     """Counts for Dagster and for the catalogue: groups and rows by status, rows solved again. No amount."""
-    counts = {"rows": closed.state.rows.num_rows, "rows_solved": closed.solved_rows, "changes": closed.changes.num_rows}
+    counts = {"rows": closed.summary.count, "rows_solved": closed.solved_rows, "changes": closed.changes.num_rows}
     for line in closed.figures.statuses:
         for what, count in (("groups", line.groups), ("rows", line.rows)):
             name = f"{what}_{line.status}"

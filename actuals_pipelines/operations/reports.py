@@ -17,6 +17,7 @@ from actuals_pipelines.domain.personal_data import canonical
 from actuals_pipelines.errors import ActualsError, ConfigurationError
 from actuals_pipelines.normalise.keys import cleaned_id, with_transaction_id
 from actuals_pipelines.operations.figures import figures_from_bytes
+from actuals_pipelines.operations.reconcile import state_of
 from actuals_pipelines.reconcile.due import due_day
 from actuals_pipelines.report.engine import over
 from actuals_pipelines.report.explain import CloseFacts, Explanation, explain, not_processed
@@ -90,7 +91,7 @@ def opened_close(env: TenantEnvironment, package: MatchingPackage, as_of: date |
     wanted = last if as_of is None else closes.last_close(env, package.name, before=as_of + timedelta(days=1))
     if last is None or wanted is None:
         return None
-    return OpenedClose(package, wanted, closes.state(env, wanted).to_table(), wanted.id == last.id)
+    return OpenedClose(package, wanted, state_of(env, package.name, wanted).rows, wanted.id == last.id)
 
 
 def overview_of(env: TenantEnvironment, opened: OpenedClose) -> PackageOverview:

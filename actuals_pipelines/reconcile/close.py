@@ -17,17 +17,18 @@ import pyarrow as pa
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.engine import engine, number_of, table_of
 from actuals_pipelines.expressions import quoted
-from actuals_pipelines.reconcile.digest import digest_of
+from actuals_pipelines.reconcile.digest import lanes_of
 from actuals_pipelines.reconcile.due import Clock
-from actuals_pipelines.reconcile.errors import RowRepeated, StateOutdated
-from actuals_pipelines.reconcile.figures import Figures, figures_of
-from actuals_pipelines.reconcile.members import check_keys, columns_read, key_columns, refuse_unbuilt
+from actuals_pipelines.reconcile.errors import RowRepeated
+from actuals_pipelines.reconcile.figures import Figures, figures_from
+from actuals_pipelines.reconcile.members import check_keys, refuse_unbuilt
 from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY
 from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and_flow
 from actuals_pipelines.reconcile.reasons import judge_open_groups
-from actuals_pipelines.reconcile.rules import compile_rules
-from actuals_pipelines.reconcile.schema import CHANGES, CORE, OUTCOME, TUPLE
-from actuals_pipelines.reconcile.solve import shaped, solve_relation
+from actuals_pipelines.reconcile.schema import OUTCOME, TUPLE
+from actuals_pipelines.reconcile.solve import VERDICT, columns_kept, outcomes_sql, solve_rows
+from actuals_pipelines.reconcile.state import OPEN, State, given_names, open_state, refuse_outdated
+from actuals_pipelines.reconcile.summary import EMPTY, Summary, summary_of, sums_of
 from actuals_pipelines.reconcile.touched import find_touched
 
 
@@ -49,35 +50,26 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A package after a close.
-
-    `rows` has one row per live row: the transaction's columns that matching reads (`schema.CORE`, its own `status`
-    as `row_status`, extra fields of `take` and `when`, key columns), then `schema.OUTCOME`, then `taken_in` (date32,
-    the close day that first saw it). In no particular order.
-    """
-
-    package: str
-    day: date
-    rows: pa.Table
-
-
-@dataclass(frozen=True, slots=True)
 class Closed:
     """What a close gives: to be published together or not at all."""
 
     state: State
-    changes: pa.Table  # schema.CHANGES
+    changes: pa.Table  # the state's newest part: what this close changed
     figures: Figures
     proofs: Proofs
-    digest: str
+    summary: Summary  # what the state's rows add up to
     pins: Pins
     solved_rows: int  # rows that were solved again; the others were carried
+
+    @property
+    def digest(self) -> str:
+        """Of the state, in hexadecimal; see `digest`."""
+        return self.summary.digest
 
 
 def close(
     opening: State | None,
-    adds: pa.Table,
+    adds: pa.Table | pa.RecordBatchReader,
     removes: Iterable[bytes] | pa.Array | pa.ChunkedArray,
     package: MatchingPackage,
     pins: Pins,
@@ -92,7 +84,7 @@ def close(
     Args:
         opening: the published close before; None for the first.
         adds: rows that are new or changed (same row_uid, new content), schema `tables.TRANSACTIONS` with extra and
-            key columns. A changed row needs no entry in `removes`.
+            key columns; read once. A changed row needs no entry in `removes`.
         removes: row_uids (pa.uuid(), or 16 bytes each) that are no longer live; unknown ones are ignored.
         control: what the catalogue says is live, per source and currency; compared if given.
         is_full: solve every row again instead of carrying what nothing touched. The result is the same, unless the
@@ -106,71 +98,74 @@ def close(
     """
     refuse_unbuilt(package)
     with engine(threads) as con:
-        kept = _columns_kept(package, [*adds.schema.names, *(_given_names(opening) if opening else ())])
-        _register(con, opening, adds, removes, package=package, kept=kept)
-        if is_full:
-            con.execute(
-                "CREATE OR REPLACE TEMP TABLE touched AS SELECT row_uid FROM opening ANTI JOIN gone USING (row_uid)"
-            )
-        else:
-            find_touched(con, package)
+        kept = columns_kept(package, [*adds.schema.names, *(given_names(opening) if opening else ())])
+        _take_in(con, adds, removes, package=package, kept=kept, day=pins.day)
+        before = _recall(con, package, opening, kept, is_full=is_full)
         solved_rows = _solve_touched(con, package, kept, pins, max_rows_per_key)
-        rows = _judge(con, package, kept, pins)
-        changes = _changes(con)
-        figures = figures_of(con, "closing")
-        proofs = prove(package.name, stock_and_flow(con), figures.bridges, control)
-        state = State(package.name, pins.day, rows)
-        digest = digest_of(con, "closing", package.name)
-    return Closed(state, changes, figures, proofs, digest, pins, solved_rows)
+        changes, summary = _changes(con, kept, before)
+        figures = figures_from(summary)
+        proofs = prove(package.name, stock_and_flow(con, before, summary), figures.bridges, control)
+    parts = (*(opening.parts if opening is not None else ()), changes)
+    state = State(package.name, pins.day, parts, summary)
+    return Closed(state, changes, figures, proofs, summary, pins, solved_rows)
 
 
-def _given_names(state: State) -> list[str]:
-    outcome = {*OUTCOME.names, "taken_in"}
-    return ["status" if n == "row_status" else n for n in state.rows.column_names if n not in outcome]
-
-
-def _columns_kept(package: MatchingPackage, available: list[str]) -> list[str]:
-    """The rows' columns that matching this package needs, in a fixed order."""
-    extra = columns_read(package, available) | compile_rules(package, available, lambda *_: None).row_columns
-    wanted = [*CORE, *sorted((extra & set(available)) - set(CORE)), *key_columns(package)]
-    return [name for name in dict.fromkeys(wanted) if name in available or name in key_columns(package)]
-
-
-def _register(
+def _take_in(
     con: duckdb.DuckDBPyConnection,
-    opening: State | None,
-    adds: pa.Table,
+    adds: pa.Table | pa.RecordBatchReader,
     removes: Iterable[bytes] | pa.Array | pa.ChunkedArray,
     *,
     package: MatchingPackage,
     kept: list[str],
+    day: date,
 ) -> None:
-    """Create fresh, removes, gone and opening. `fresh` has the kept columns under their own names."""
+    """Create `to_solve` (the kept columns, taken_in, is_fresh), `removes` and `gone`: what is no longer as it was."""
     ids = removes if isinstance(removes, pa.Array | pa.ChunkedArray) else pa.array(list(removes), pa.binary(16))
     con.register("removes", pa.table({"row_uid": ids.cast(pa.uuid()) if ids.type != pa.uuid() else ids}))
     con.register("adds", adds)
     present = set(adds.schema.names)
     check_keys(package, present)
     selected = ", ".join(quoted(name) if name in present else f"NULL AS {quoted(name)}" for name in kept)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {selected} FROM adds")
-    repeated = number_of(con, "SELECT count(*) FROM (SELECT row_uid FROM fresh GROUP BY row_uid HAVING count(*) > 1)")
-    if repeated:
-        raise RowRepeated(package.name, repeated)
-    con.execute("""
-        CREATE OR REPLACE TEMP TABLE gone AS SELECT row_uid FROM fresh UNION SELECT row_uid FROM removes""")
+    con.execute(
+        f"CREATE TEMP TABLE to_solve AS SELECT {selected}, DATE '{day}' AS taken_in, TRUE AS is_fresh FROM adds"
+    )
+    con.execute("CREATE TEMP TABLE gone AS SELECT DISTINCT row_uid FROM to_solve")
+    if number_of(con, "SELECT (SELECT count(*) FROM to_solve) - (SELECT count(*) FROM gone)"):
+        twice = "SELECT row_uid FROM to_solve GROUP BY row_uid HAVING count(*) > 1"
+        raise RowRepeated(package.name, number_of(con, f"SELECT count(*) FROM ({twice})"))
+    con.execute("INSERT INTO gone SELECT DISTINCT row_uid FROM removes ANTI JOIN gone USING (row_uid)")
+
+
+def _recall(
+    con: duckdb.DuckDBPyConnection, package: MatchingPackage, opening: State | None, kept: list[str], *, is_full: bool
+) -> Summary:
+    """Create `was`, the opening's rows that may change: touched, gone or open; whole groups. `reached`: less the open.
+
+    Returns what the whole opening adds up to.
+    """
+    types = {name: kind for name, kind, *_ in con.execute("DESCRIBE to_solve").fetchall()}
+    named = [("row_status" if name == "status" else name, types[name]) for name in kept]
     if opening is None:
-        mine = ", ".join(f"NULL::{_sql_type(f.type)} AS {quoted(f.name)}" for f in OUTCOME)
-        con.execute(f"""
-            CREATE OR REPLACE TEMP TABLE opening AS
-            SELECT {_as_state(kept)}, {mine}, NULL::DATE AS taken_in FROM fresh LIMIT 0""")
-        return
-    lacking = [name for name in kept if ("row_status" if name == "status" else name) not in opening.rows.column_names]
-    types = {name: kind for name, kind, *_ in con.execute("DESCRIBE fresh").fetchall()}
-    nulls = "".join(f", NULL::{types[name]} AS {quoted(name)}" for name in lacking)
-    con.register("opening_given", opening.rows)
-    con.execute(f"CREATE OR REPLACE TEMP VIEW opening AS SELECT *{nulls} FROM opening_given")
-    if lacking and number_of(con, "SELECT count(*) FROM opening ANTI JOIN gone USING (row_uid)"):
-        raise StateOutdated(package.name, lacking)
+        mine = ", ".join(f"NULL::{_SQL_TYPES[f.type]} AS {quoted(f.name)}" for f in OUTCOME)
+        con.execute(f"CREATE TEMP VIEW opening AS SELECT {_as_state(kept)}, {mine}, taken_in FROM to_solve LIMIT 0")
+        con.execute("CREATE TEMP TABLE was AS FROM opening")
+        con.execute("CREATE TEMP TABLE reached AS SELECT row_uid FROM opening")
+        return EMPTY
+    lacking = open_state(con, opening, named)
+    refuse_outdated(con, package.name, lacking)
+    if is_full:
+        con.execute("CREATE TEMP TABLE was AS FROM opening")
+        con.execute("CREATE TEMP TABLE reached AS SELECT row_uid FROM was")
+    else:
+        if number_of(con, "SELECT count(*) FROM gone"):
+            find_touched(con, package)
+        else:
+            con.execute("CREATE TEMP TABLE reached AS SELECT row_uid, status FROM opening LIMIT 0")
+        # Two readings: of open rows, which lie together, and, where there are any, of the others.
+        con.execute(f"CREATE TEMP TABLE was AS FROM opening WHERE status IN ({OPEN})")
+        if number_of(con, f"SELECT count(*) FROM reached WHERE status NOT IN ({OPEN})"):
+            con.execute(f"INSERT INTO was FROM opening SEMI JOIN reached USING (row_uid) WHERE status NOT IN ({OPEN})")
+    return opening.summary or summary_of(con, "opening")
 
 
 _SQL_TYPES = {
@@ -178,14 +173,9 @@ _SQL_TYPES = {
 }  # fmt: skip
 
 
-def _sql_type(kind: pa.DataType) -> str:
-    return _SQL_TYPES[kind]
-
-
-def _as_state(kept: list[str], alias: str = "") -> str:
+def _as_state(kept: list[str]) -> str:
     """The kept columns as a state names them."""
-    dot = f"{alias}." if alias else ""
-    return ", ".join(f"{dot}status AS row_status" if name == "status" else dot + quoted(name) for name in kept)
+    return ", ".join('"status" AS row_status' if name == "status" else quoted(name) for name in kept)
 
 
 def _as_given(kept: list[str]) -> str:
@@ -196,88 +186,62 @@ def _as_given(kept: list[str]) -> str:
 def _solve_touched(
     con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins, max_rows_per_key: int
 ) -> int:
-    """Solve the fresh and the touched rows; create `open_rows`: every row of every open group, carried or solved.
+    """Solve the fresh and the touched rows and judge all open groups.
 
-    Returns the number of rows solved.
+    Creates view `now`: each row of `was` that stays, and each that was solved. Returns the number of rows solved.
     """
-    names = ", ".join(quoted(name) for name in kept)
+    con.execute("UPDATE to_solve SET taken_in = w.taken_in FROM was w WHERE w.row_uid = to_solve.row_uid")
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE to_solve AS
-        SELECT {names}, NULL::DATE AS taken_in FROM fresh ANTI JOIN opening USING (row_uid)
-        UNION ALL
-        SELECT {names}, o.taken_in FROM fresh JOIN (SELECT row_uid, taken_in FROM opening) o USING (row_uid)
-        UNION ALL
-        SELECT {_as_given(kept)}, taken_in FROM opening SEMI JOIN touched USING (row_uid)""")
-    con.execute(f"UPDATE to_solve SET taken_in = DATE '{pins.day}' WHERE taken_in IS NULL")
-    solve_relation(con, package, "to_solve", kept, version=pins.version, max_rows_per_key=max_rows_per_key)
-    judged_later = ("status", "reason", "category")
-    outcome = ", ".join(quoted(name) for name in OUTCOME.names if name not in judged_later)
+        INSERT INTO to_solve
+        SELECT {_as_given(kept)}, taken_in, FALSE FROM was SEMI JOIN reached USING (row_uid)
+        ANTI JOIN gone USING (row_uid)""")
+    solve_rows(con, package, version=pins.version, max_rows_per_key=max_rows_per_key)
+    carried = f"was ANTI JOIN reached USING (row_uid) WHERE status IN ({OPEN})"
+    before_verdict = [quoted(name) for name in OUTCOME.names if name not in VERDICT]
+    given = ", ".join([_as_given(kept), *before_verdict, "taken_in"])
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE open_rows AS
-        SELECT {_as_given(kept)}, {outcome}, taken_in FROM ({_CARRIED}) WHERE status IN ({_OPEN})
+        CREATE TEMP TABLE open_rows AS SELECT {given} FROM left_open UNION ALL SELECT {given} FROM {carried}""")
+    judge_open_groups(con, package, pins.clock)
+    columns = [*_state_columns(kept), "is_fresh"]
+    judged = ", ".join(f"{'j' if name in VERDICT else 'c'}.{quoted(name)}" for name in columns[:-1])
+    con.execute(f"""
+        CREATE TEMP VIEW now AS
+        {outcomes_sql(columns)}
         UNION ALL
-        SELECT {_columns("r", kept)}, {_columns("s", outcome_names(judged_later))}, r.taken_in
-        FROM to_solve r JOIN left_open s USING (row_uid)""")
+        SELECT {judged}, FALSE FROM (FROM {carried}) c JOIN judged j USING (group_key, currency, continuation)""")
     return number_of(con, "SELECT count(*) FROM to_solve")
 
 
-_OPEN = "'unmatched', 'explained'"
-_CARRIED = "SELECT * FROM opening ANTI JOIN gone USING (row_uid) ANTI JOIN touched USING (row_uid)"
+def _state_columns(kept: list[str]) -> list[str]:
+    return ["row_status" if name == "status" else name for name in kept] + [*OUTCOME.names, "taken_in"]
 
 
-def outcome_names(without: tuple[str, ...] = ()) -> list[str]:
-    """The outcome's columns."""
-    return [name for name in OUTCOME.names if name not in without]
-
-
-def _columns(alias: str, names: list[str]) -> str:
-    return ", ".join(f"{alias}.{quoted(name)}" for name in names)
-
-
-def _judge(con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins) -> pa.Table:
-    """Judge all open groups, and register `closing`: the state's rows as they will be stored. Returns them.
-
-    It is written once, as Arrow: carried rows are most of it, and a copy in the engine would double the memory.
-    """
-    judge_open_groups(con, package, pins.clock)
-    verdict = ("status", "reason", "category")
-    outcome = ", ".join(f"{'j' if name in verdict else 'o'}.{quoted(name)}" for name in OUTCOME.names)
-    mine = ", ".join("row_status" if name == "status" else quoted(name) for name in kept)
-    rows = table_of(
+def _changes(con: duckdb.DuckDBPyConnection, kept: list[str], before: Summary) -> tuple[pa.Table, Summary]:
+    """Return the changes, registered as `changes`, and what the state adds up to with them."""
+    has_past = number_of(con, "SELECT count(*) FROM was") > 0
+    if has_past:  # it is read several times
+        con.execute("CREATE TEMP TABLE now_kept AS FROM now")
+    now = "now_kept" if has_past else "now"
+    columns = _state_columns(kept)
+    differs = " OR ".join(f"n.{quoted(name)} IS DISTINCT FROM w.{quoted(name)}" for name in TUPLE)
+    past = "w.status AS was_status, w.reason AS was_reason, w.group_key AS was_group_key, w.category AS was_category"
+    outcome = {*OUTCOME.names} - {"side", "contribution"}
+    nulls = {f.name: f"NULL::{_SQL_TYPES[f.type]}" for f in OUTCOME if f.name in outcome}
+    changes = table_of(
         con,
         f"""
-        SELECT {mine}, {", ".join(map(quoted, OUTCOME.names))}, taken_in
-        FROM ({_CARRIED}) WHERE status NOT IN ({_OPEN})
+        SELECT {", ".join(f"n.{quoted(name)}" for name in columns)},
+               CASE WHEN w.row_uid IS NULL THEN 'entered' WHEN n.is_fresh THEN 'restated' ELSE 'moved' END AS change,
+               {past}
+        FROM {now} n LEFT JOIN was w ON w.row_uid = n.row_uid WHERE w.row_uid IS NULL OR n.is_fresh OR {differs}
         UNION ALL
-        SELECT {_as_state(kept, "r")}, {_columns("s", outcome_names())}, r.taken_in
-        FROM to_solve r JOIN solved s USING (row_uid) WHERE s.status <> 'open'
-        UNION ALL
-        SELECT {_as_state(kept, "o")}, {outcome}, o.taken_in
-        FROM open_rows o JOIN judged j USING (group_key, currency, continuation)""",
+        SELECT {", ".join(nulls.get(name, f"w.{quoted(name)}") for name in columns)}, 'left', {past}
+        FROM was w SEMI JOIN gone USING (row_uid) ANTI JOIN (FROM to_solve WHERE is_fresh) f USING (row_uid)""",
     )
-    con.register("closing", rows)
-    return rows
-
-
-def _changes(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Create table `changes`. Carried rows of groups that are not open cannot have changed, and are not looked at."""
-    differs = " OR ".join(f"n.{quoted(name)} IS DISTINCT FROM w.{quoted(name)}" for name in TUPLE)
-    current = ", ".join(f"n.{quoted(name)}" for name in CHANGES.names[6:14])
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE changes AS
-        WITH looked_at AS (
-            SELECT row_uid FROM to_solve UNION SELECT row_uid FROM open_rows
-            UNION SELECT row_uid FROM opening SEMI JOIN gone USING (row_uid)),
-        n AS (FROM closing SEMI JOIN looked_at USING (row_uid)),
-        w AS (FROM opening SEMI JOIN looked_at USING (row_uid)),
-        restated AS (SELECT row_uid FROM fresh)
-        SELECT coalesce(n.row_uid, w.row_uid) AS row_uid,
-               CASE WHEN w.row_uid IS NULL THEN 'entered' WHEN n.row_uid IS NULL THEN 'left'
-                    WHEN f.row_uid IS NOT NULL THEN 'restated' ELSE 'moved' END AS change,
-               coalesce(n.source, w.source) AS source, coalesce(n.side, w.side) AS side,
-               coalesce(n.currency, w.currency) AS currency,
-               coalesce(n.amount_minor_units, w.amount_minor_units) AS amount_minor_units, {current},
-               w.status AS was_status, w.reason AS was_reason, w.group_key AS was_group_key, w.category AS was_category
-        FROM n FULL JOIN w ON n.row_uid = w.row_uid LEFT JOIN restated f ON f.row_uid = n.row_uid
-        WHERE n.row_uid IS NULL OR w.row_uid IS NULL OR f.row_uid IS NOT NULL OR {differs}""")
-    return shaped(table_of(con, "FROM changes"), CHANGES)
+    con.register("changes", changes)
+    lanes = lanes_of(con, "(FROM changes WHERE change <> 'left')")
+    if not has_past:
+        return changes, before.plus(sums_of(con, "changes", lanes=lanes))
+    undone = lanes_of(con, "(FROM was SEMI JOIN changes USING (row_uid))")
+    without = before.plus(sums_of(con, "was", lanes=undone), -1)
+    return changes, without.plus(sums_of(con, now, lanes=lanes))

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - SQL is put together from our own names
 """What a reconciliation says in figures: the overview per source, the impact, the statuses, the bridge per currency.
 
 Everything here is small and in minor units of its currency; nothing is a float. Source:
@@ -7,17 +6,15 @@ reconcile/MATCHING.md 3 and 6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.engine import engine
+from actuals_pipelines.reconcile.summary import GROUP_SUMS, Key, Summary, sums_of
 
-GROUP = "group_key, currency, continuation"
+NOT_RELEVANT = "not_relevant"
 IN_TRANSIT = ("not_due", "source_late")
 """Reasons of groups whose other side is not missing yet."""
 
@@ -114,92 +111,93 @@ def figures(rows: pa.Table) -> Figures:
     """Sum up solved rows (schema `schema.SOLVED`, or a state's rows)."""
     with engine() as con:
         con.register("rows_given", rows)
-        return figures_of(con, "rows_given")
+        return figures_from(sums_of(con, "rows_given"))
 
 
-def figures_of(con: duckdb.DuckDBPyConnection, rows: str) -> Figures:
-    """The same over a relation of an open connection."""
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE group_figures AS
-        SELECT {GROUP}, any_value(status) AS status, any_value(reason) AS reason, any_value("pass") AS "pass",
-               any_value(category) AS category, any_value(difference) AS difference,
-               coalesce(any_value(expected), 0) AS expected, count(*) AS n,
-               sum(contribution) FILTER (side = 'soll') AS soll, -sum(contribution) FILTER (side = 'ist') AS ist
-        FROM {rows} WHERE group_key IS NOT NULL GROUP BY {GROUP}""")
-    return Figures(
-        sources=_sources(con, rows),
-        impact=_package_impact(con),
-        statuses=_statuses(con, rows),
-        bridges=_bridges(con, rows),
-    )
+def figures_from(summary: Summary) -> Figures:
+    """The same from what the rows add up to."""
+    return Figures(_sources(summary), _package_impact(summary), _statuses(summary), _bridges(summary))
 
 
-_IMPACT = """count(difference), coalesce(sum(difference), 0), coalesce(sum(abs(difference)), 0),
-    coalesce(sum(difference) FILTER (difference > 0), 0), coalesce(sum(difference) FILTER (difference < 0), 0)"""
+def _impact(groups: int, positive: int, negative: int) -> Impact:
+    return Impact(groups, positive + negative, positive - negative, positive, negative)
 
 
-def _sources(con: duckdb.DuckDBPyConnection, rows: str) -> tuple[SourceFigures, ...]:
-    found = con.execute(f"""
-        WITH counted AS (
-            SELECT source, side, currency, count(*) AS n, sum(amount_minor_units) AS amount,
-                   count(*) FILTER (status = 'matched') AS matched, count(*) FILTER (status = 'explained') AS explained,
-                   count(*) FILTER (status IN ('unmatched', 'not_processed')) AS unmatched
-            FROM {rows} WHERE status <> 'not_relevant' GROUP BY source, side, currency),
-        open AS (SELECT DISTINCT source, side, {GROUP}, difference FROM {rows} WHERE status = 'unmatched'),
-        impacts AS (SELECT source, side, currency, [{_IMPACT}] AS impact FROM open GROUP BY source, side, currency)
-        SELECT c.*, impact FROM counted c LEFT JOIN impacts USING (source, side, currency)
-        ORDER BY side DESC, source, currency""").fetchall()
-    return tuple(_source_figures(line) for line in found)
-
-
-def _source_figures(line: Sequence[Any]) -> SourceFigures:
-    source, side, currency, rows, amount, matched, explained, unmatched, impact = line
-    total = Impact(*map(int, impact or [0] * 5))
-    return SourceFigures(source, side, currency, rows, int(amount), matched, explained, unmatched, total)
-
-
-def _package_impact(con: duckdb.DuckDBPyConnection) -> tuple[tuple[str, Impact], ...]:
-    found = con.execute(f"""
-        SELECT currency, {_IMPACT} FROM group_figures WHERE status = 'unmatched' GROUP BY currency ORDER BY currency""")
-    return tuple((currency, Impact(*map(int, numbers))) for currency, *numbers in found.fetchall())
-
-
-def _statuses(con: duckdb.DuckDBPyConnection, rows: str) -> tuple[StatusFigures, ...]:
-    found = con.execute(f"""
-        SELECT status, reason, CASE WHEN status = 'matched' THEN "pass" END AS by_pass, category, currency,
-               count(*), sum(n), sum(difference)
-        FROM group_figures GROUP BY ALL
-        UNION ALL
-        SELECT status, reason, NULL, NULL, currency, 0, count(*), 0
-        FROM {rows} WHERE group_key IS NULL GROUP BY ALL
-        ORDER BY 1, 2 NULLS FIRST, 3 NULLS FIRST, 4 NULLS FIRST, 5""").fetchall()
-    return tuple(StatusFigures(*line[:5], *map(int, line[5:])) for line in found)
-
-
-def _bridges(con: duckdb.DuckDBPyConnection, rows: str) -> tuple[Bridge, ...]:
-    late = ", ".join(f"'{reason}'" for reason in IN_TRANSIT)
-    lines = con.execute(f"""
-        SELECT currency, CASE status WHEN 'matched' THEN 'within_tolerance' WHEN 'explained' THEN 'explained'
-                    ELSE CASE WHEN reason IN ({late}) THEN 'in_transit' ELSE 'unmatched' END END AS kind,
-               CASE status WHEN 'matched' THEN NULL WHEN 'explained' THEN category ELSE reason END AS detail,
-               count(*) AS groups, sum(difference - expected) AS amount
-        FROM group_figures WHERE status <> 'matched' OR difference <> expected GROUP BY ALL
-        UNION ALL
-        SELECT currency, 'expected', NULL, count(*), sum(expected) FROM group_figures WHERE expected <> 0 GROUP BY ALL
-        ORDER BY 1, 2 DESC, 3 NULLS FIRST""").fetchall()
-    # Independent of the groups: added up from the rows themselves.
-    totals = con.execute(f"""
-        SELECT currency, coalesce(sum(contribution) FILTER (side = 'soll'), 0),
-               coalesce(-sum(contribution) FILTER (side = 'ist'), 0)
-        FROM {rows} WHERE status <> 'not_relevant' GROUP BY currency ORDER BY currency""").fetchall()
+def _sources(summary: Summary) -> tuple[SourceFigures, ...]:
+    places: dict[tuple[str, str, str], dict[str, tuple[int, ...]]] = {}
+    for (source, side, currency, status), sums in summary.rows.items():
+        if status != NOT_RELEVANT:
+            places.setdefault((str(source), str(side), str(currency)), {})[str(status)] = sums
     return tuple(
-        Bridge(
-            currency,
-            int(soll),
-            int(ist),
-            tuple(
-                BridgeLine(kind, detail, n, int(amount)) for code, kind, detail, n, amount in lines if code == currency
-            ),
+        SourceFigures(
+            *place,
+            rows=sum(rows for rows, *_ in found.values()),
+            amount=sum(amount for _, amount, _ in found.values()),
+            matched_rows=found.get("matched", (0,))[0],
+            explained_rows=found.get("explained", (0,))[0],
+            unmatched_rows=found.get("unmatched", (0,))[0] + found.get("not_processed", (0,))[0],
+            impact=_impact(*summary.impacts.get(place, (0, 0, 0))),
         )
-        for currency, soll, ist in totals
+        for place, found in sorted(places.items(), key=lambda item: (item[0][1] == "ist", item[0]))
     )
+
+
+def _package_impact(summary: Summary) -> tuple[tuple[str, Impact], ...]:
+    totals: dict[str, list[int]] = {}
+    for (currency, status, *_), sums in summary.groups.items():
+        if status == "unmatched":
+            total = totals.setdefault(str(currency), [0, 0, 0])
+            total[:] = [a + b for a, b in zip(total, (sums[0], *sums[-2:]), strict=True)]
+    return tuple((currency, _impact(*total)) for currency, total in sorted(totals.items()))
+
+
+def _statuses(summary: Summary) -> tuple[StatusFigures, ...]:
+    totals: dict[Key, list[int]] = {}
+    for (currency, status, reason, pass_, category), (groups, rows, difference, *_) in summary.groups.items():
+        _add(totals, (status, reason, pass_ if status == "matched" else None, category, currency),
+             (groups, rows, difference))  # fmt: skip
+    for (_, _, currency, status), (rows, *_) in summary.rows.items():
+        if status == NOT_RELEVANT:  # rows in no group
+            _add(totals, (status, None, None, None, currency), (0, rows, 0))
+    lines = sorted(totals.items(), key=lambda item: _nulls_first(item[0]))
+    return tuple(StatusFigures(*key, *numbers) for key, numbers in lines)  # type: ignore[arg-type] # as the key says
+
+
+def _bridges(summary: Summary) -> tuple[Bridge, ...]:
+    lines: dict[Key, list[int]] = {}
+    for (currency, status, reason, _, category), numbers in summary.groups.items():
+        sums = dict(zip(GROUP_SUMS, numbers, strict=True))
+        groups, amount = sums["groups"], sums["difference"] - sums["expected"]
+        if status == "matched":
+            if sums["unexpected"]:
+                _add(lines, (currency, "within_tolerance", None), (sums["unexpected"], amount))
+        elif status == "explained":
+            _add(lines, (currency, "explained", category), (groups, amount))
+        else:
+            _add(lines, (currency, "in_transit" if reason in IN_TRANSIT else "unmatched", reason), (groups, amount))
+        if sums["expecting"]:
+            _add(lines, (currency, "expected", None), (sums["expecting"], sums["expected"]))
+    # Independent of the groups: added up from the rows themselves.
+    totals: dict[str, dict[str, int]] = {}
+    for (_, side, currency, status), (_, _, contribution) in summary.rows.items():
+        if status != NOT_RELEVANT:
+            total = totals.setdefault(str(currency), {"soll": 0, "ist": 0})
+            total[str(side)] += contribution if side == "soll" else -contribution
+    ordered = sorted(
+        sorted(lines.items(), key=lambda i: _nulls_first(i[0][2:])), key=lambda i: str(i[0][1]), reverse=True
+    )
+    return tuple(
+        Bridge(currency, total["soll"], total["ist"],
+               tuple(BridgeLine(str(kind), detail, *map(int, numbers))
+                     for (code, kind, detail), numbers in ordered if code == currency))
+        for currency, total in sorted(totals.items())
+    )  # fmt: skip
+
+
+def _add(totals: dict[Key, list[int]], key: Key, numbers: tuple[int, ...]) -> None:
+    total = totals.setdefault(key, [0] * len(numbers))
+    total[:] = [a + b for a, b in zip(total, numbers, strict=True)]
+
+
+def _nulls_first(key: Key) -> tuple[tuple[bool, str], ...]:
+    return tuple((part is not None, part or "") for part in key)

@@ -62,10 +62,11 @@ def columns_read(package: MatchingPackage, available: Collection[str]) -> frozen
 
 
 def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: str, available: Sequence[str]) -> None:
-    """Create view `taken` (one row per row of `rows`, with its side and contribution) from the relation `rows`.
+    """Create views `taken` and `live` over the table `rows`, so that nothing is copied.
 
-    taken: (row_uid, source, currency, amount_minor_units, side: string, contribution: int64, is_live: bool, and every
-    key column). Contribution is +amount on SOLL and -amount on IST, the amount turned where the member says reversed.
+    taken: rid: int64 (the table's rowid), the rows' columns (`status` as `row_status`), side: string, contribution:
+    int64, is_live: bool. Contribution is +amount on SOLL and -amount on IST, turned where the member says reversed.
+    live (rid, row_uid, is_soll: bool, currency, contribution, and every key column): the rows that count.
 
     Raises:
         KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused
@@ -77,7 +78,7 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
     if strangers:
         raise SourceNotInPackage(package.name, sorted(name for (name,) in strangers))
     tests = [(side, member, _test(con, package, member, rows, available)) for side, member in package.members()]
-    from_rows = f"(SELECT *, amount_minor_units AS amount FROM {rows})"
+    from_rows = f"(SELECT rowid AS rid, *, amount_minor_units AS amount FROM {rows})"
     for source in {name for name in sources if sources.count(name) > 1}:
         counted = " + ".join(f"CAST({test} AS INTEGER)" for _, member, test in tests if member.source == source)
         twice = number_of(con, f"SELECT count(*) FROM {from_rows} WHERE {counted} > 1")
@@ -88,15 +89,20 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
     minus = [test for side, member, test in tests if (side is Side.IST) != member.is_reversed]
     home_side = " ".join(f"WHEN source = {literal(member.source)} THEN '{side}'" for side, member, _ in tests)
     is_taken = " OR ".join(test for _, _, test in tests)
-    keys = "".join(f", {quoted(name)}" for name in key_columns(package))
+    columns = ", ".join(f"{quoted(name)} AS row_status" if name == "status" else quoted(name) for name in available)
+    turned = " OR ".join(minus) or "FALSE"
+    contribution = f"CASE WHEN {turned} THEN -amount_minor_units ELSE amount_minor_units END AS contribution"
     con.execute(f"""
         CREATE OR REPLACE TEMP VIEW taken AS
-        SELECT row_uid, source, currency, amount_minor_units,
+        SELECT rid, {columns},
                CASE WHEN {soll} THEN 'soll' WHEN {is_taken} THEN 'ist' ELSE CASE {home_side} END END AS side,
-               CASE WHEN {" OR ".join(minus) or "FALSE"} THEN -amount_minor_units ELSE amount_minor_units END
-                   AS contribution,
-               ({is_taken}) AND {in_time} AS is_live{keys}
+               {contribution}, ({is_taken}) AND {in_time} AS is_live
         FROM {from_rows}""")
+    keys = "".join(f", {quoted(name)}" for name in key_columns(package))
+    con.execute(f"""
+        CREATE OR REPLACE TEMP VIEW live AS
+        SELECT rid, row_uid, ({soll}) AS is_soll, currency, {contribution}{keys}
+        FROM {from_rows} WHERE ({is_taken}) AND {in_time}""")
 
 
 def check_keys(package: MatchingPackage, available: Collection[str]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from actuals_pipelines.engine import engine, table_of
-from actuals_pipelines.reconcile.figures import GROUP
+from actuals_pipelines.reconcile.summary import GROUP
 
 
 def open_items(rows: pa.Table, limit: int | None = None, status: str | None = None) -> pa.Table:

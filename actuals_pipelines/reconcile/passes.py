@@ -4,8 +4,8 @@
 No clock and no order enter here, and rows that share no key, directly or through others, do not touch one another:
 so a part of the rows that is closed under shared keys can be solved alone, with the same result.
 
-Group first, join groups to groups: the first pass, in which a row has at most one key, is one aggregation and one
-join. Components are computed only for what it left over.
+The first pass, in which a row has at most one key, is one aggregation over both sides. Later passes see only what it
+left over, and components are computed only for rows that carry several keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import literal, quoted
 from actuals_pipelines.reconcile.components import label_components
 from actuals_pipelines.reconcile.errors import AmountOverflow
-from actuals_pipelines.reconcile.members import found_columns, key_columns, schemes
+from actuals_pipelines.reconcile.members import found_columns, schemes
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 
 MAX_ROWS_PER_KEY = 1000
@@ -32,35 +32,31 @@ _GROUP = "group_key, currency, soll, difference, soll_rows, ist_rows"
 
 
 def group_rows(con: duckdb.DuckDBPyConnection, package: MatchingPackage, max_rows_per_key: int) -> None:
-    """Put every live row of `taken` into exactly one group.
+    """Put every row of `live` (see `members.select_live`) into exactly one group.
 
     Creates:
-        live (row_uid, source, is_soll: bool, currency, amount_minor_units, contribution, keys): rowid is `rid`.
-        balanced: the live rows that the first pass matched, with group_key, pass and difference.
-        placed (rid: int64, gid: int64): one row per other live row.
+        odd (group_key, currency, difference, is_matched ...): the groups of the first pass that are not simply
+            balanced to the cent. A row whose first key is in no odd group is matched with difference 0.
+        placed (rid: int64, gid: int64): one row per row that the first pass did not match.
         groups (gid, group_key: uuid, currency, pass, soll: hugeint, difference: hugeint, soll_rows, ist_rows,
             is_matched: bool): also groups that grew into others and have no rows any more.
 
     Raises:
         AmountOverflow: a group's difference or SOLL sum does not fit 64 bits.
     """
-    keys = "".join(f", {quoted(name)}" for name in key_columns(package))
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE live AS
-        SELECT row_uid, source, side = 'soll' AS is_soll, currency, amount_minor_units, contribution{keys}
-        FROM taken WHERE is_live""")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE groups (gid BIGINT, group_key UUID, currency VARCHAR, soll HUGEINT,
             difference HUGEINT, soll_rows BIGINT, ist_rows BIGINT, pass VARCHAR, is_matched BOOLEAN)""")
     con.execute("CREATE OR REPLACE TEMP TABLE placed (rid BIGINT, gid BIGINT)")
     passes = list(package.passes)
-    if not passes[0].look_in:
-        _first_pass(con, passes.pop(0), package.tolerance, max_rows_per_key)
+    first = first_key(package)
+    if first is not None:
+        _first_pass(con, passes.pop(0), first, package.tolerance, max_rows_per_key)
     else:
-        con.execute("CREATE OR REPLACE TEMP TABLE open AS SELECT rowid AS rid, rowid AS unit FROM live")
-        con.execute("""CREATE OR REPLACE TEMP VIEW balanced AS
-            SELECT *, row_uid AS group_key, '' AS "pass", 0::HUGEINT AS difference FROM live WHERE FALSE""")
-        con.execute("CREATE OR REPLACE TEMP TABLE first_groups AS FROM groups LIMIT 0")
+        con.execute("CREATE OR REPLACE TEMP TABLE open AS SELECT rid, rid AS unit FROM live")
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE odd AS SELECT group_key, currency, soll, difference FROM groups LIMIT 0"
+        )
     for each in passes:
         if number_of(con, "SELECT count(*) FROM open") == 0:
             break
@@ -68,39 +64,43 @@ def group_rows(con: duckdb.DuckDBPyConnection, package: MatchingPackage, max_row
     con.execute("INSERT INTO placed SELECT rid, -unit FROM open WHERE unit < 0")
     _offset(con, package)
     beyond = "abs(difference) > 9223372036854775807 OR abs(soll) > 9223372036854775807"
-    beyond_first = number_of(con, f"SELECT count(*) FROM first_groups WHERE {beyond}")
-    if beyond_first or number_of(con, f"SELECT count(*) FROM groups WHERE {beyond}"):
+    if number_of(con, f"SELECT count(*) FROM (SELECT difference, soll FROM odd UNION ALL "
+                      f"SELECT difference, soll FROM groups) WHERE {beyond}"):  # fmt: skip
         raise AmountOverflow(package.name)
 
 
-def _first_pass(con: duckdb.DuckDBPyConnection, each: Pass, tolerance: Tolerance, limit: int) -> None:
+def first_key(package: MatchingPackage) -> str | None:
+    """The column by which the first pass groups rows for itself; None where it looks into texts."""
+    first = package.passes[0]
+    return None if first.look_in else KEY_PREFIX + first.by
+
+
+def _first_pass(con: duckdb.DuckDBPyConnection, each: Pass, column: str, tolerance: Tolerance, limit: int) -> None:
     """Every unit is a row with at most one key: a component is a key, in one currency.
 
-    Most groups balance here, so they get no number and their rows no place: `balanced` joins them by their key once,
-    when the result is read. Only the rest is written down row by row.
+    Most groups balance here to the cent. They are counted and forgotten: only the odd ones are written down, so that
+    rows are held against a small table, and only rows of open groups get a place.
     """
-    key = quoted(KEY_PREFIX + each.by)
+    key = quoted(column)
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE first_groups AS
+        CREATE OR REPLACE TEMP TABLE odd AS
         SELECT *, soll_rows > 0 AND ist_rows > 0 AND least(soll_rows, ist_rows) <= {limit} AS is_joined,
                is_joined AND {_balances(tolerance)} AS is_matched
-        FROM (SELECT {key} AS group_key, currency, {_TOTALS} FROM live WHERE {key} IS NOT NULL GROUP BY ALL)""")
+        FROM (SELECT {key} AS group_key, currency, {_TOTALS} FROM live WHERE {key} IS NOT NULL
+              GROUP BY {key}, currency)
+        WHERE NOT is_matched OR difference <> 0 OR abs(soll) > 9223372036854775807""")
     con.execute(f"""
         INSERT INTO groups
-        SELECT row_number() OVER (), {_GROUP}, {literal(each.name)}, FALSE
-        FROM first_groups WHERE is_joined AND NOT is_matched""")
+        SELECT row_number() OVER (), {_GROUP}, {literal(each.name)}, FALSE FROM odd
+        WHERE is_joined AND NOT is_matched""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE open AS
-        SELECT l.rowid AS rid, coalesce(-b.gid, l.rowid) AS unit
+        SELECT l.rid, coalesce(-b.gid, l.rid) AS unit
         FROM live l JOIN (SELECT f.group_key, f.currency, g.gid
-            FROM first_groups f LEFT JOIN groups g USING (group_key, currency) WHERE NOT f.is_matched) b
+            FROM odd f LEFT JOIN groups g USING (group_key, currency) WHERE NOT f.is_matched) b
         ON b.group_key = l.{key} AND b.currency = l.currency
         UNION ALL
-        SELECT rowid, rowid FROM live WHERE {key} IS NULL""")
-    con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW balanced AS
-        SELECT l.*, f.group_key, {literal(each.name)} AS "pass", f.difference
-        FROM live l JOIN first_groups f ON f.group_key = l.{key} AND f.currency = l.currency WHERE f.is_matched""")
+        SELECT rid, rid FROM live WHERE {key} IS NULL""")
 
 
 def _later_pass(con: duckdb.DuckDBPyConnection, each: Pass, tolerance: Tolerance, limit: int) -> None:
@@ -115,22 +115,19 @@ def _later_pass(con: duckdb.DuckDBPyConnection, each: Pass, tolerance: Tolerance
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE joined AS
         WITH totals AS (
-            SELECT label, any_value(currency) AS currency, {_TOTALS} FROM units JOIN labels USING (unit)
-            GROUP BY label HAVING soll_rows > 0 AND ist_rows > 0),
-        smallest AS (
-            SELECT label, min(k) AS k FROM (
-                SELECT label, k FROM links JOIN labels USING (unit)
-                UNION ALL
-                SELECT label, group_key FROM labels JOIN groups ON gid = -unit)
-            GROUP BY label)
-        SELECT label, (SELECT max(gid) FROM groups) AS last, row_number() OVER () AS n, k AS group_key,
-               totals.* EXCLUDE (label), {_balances(tolerance)} AS is_matched
-        FROM totals JOIN smallest USING (label)""")
-    con.execute("UPDATE joined SET n = n + coalesce(last, 0)")
+            SELECT root, currency, {_TOTALS} FROM units JOIN labels USING (unit)
+            GROUP BY root, currency HAVING soll_rows > 0 AND ist_rows > 0),
+        grown AS (
+            SELECT l.root, g.currency, min(g.group_key) AS k FROM labels l JOIN groups g ON g.gid = -l.unit
+            GROUP BY l.root, g.currency)
+        SELECT root, (SELECT coalesce(max(gid), 0) FROM groups) + row_number() OVER () AS n,
+               least(root, k) AS group_key, currency, soll, difference, soll_rows, ist_rows,
+               {_balances(tolerance)} AS is_matched
+        FROM totals LEFT JOIN grown USING (root, currency)""")
     con.execute(f"INSERT INTO groups SELECT n, {_GROUP}, {literal(each.name)}, is_matched FROM joined")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE moved AS
-        SELECT rid, n AS gid, is_matched FROM open JOIN labels USING (unit) JOIN joined USING (label)""")
+        SELECT u.rid, n AS gid, is_matched FROM units u JOIN labels USING (unit) JOIN joined USING (root, currency)""")
     con.execute("INSERT INTO placed SELECT rid, gid FROM moved WHERE is_matched")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE open AS
@@ -148,14 +145,15 @@ def _find_edges(con: duckdb.DuckDBPyConnection, each: Pass, limit: int) -> None:
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE units AS
         SELECT o.rid, o.unit, l.is_soll, l.currency, l.contribution, l.{key} AS own
-        FROM open o JOIN live l ON l.rowid = o.rid""")
+        FROM open o JOIN live l USING (rid)""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE owners AS
         SELECT own AS k, currency, bool_or(is_soll) AS has_soll, bool_or(NOT is_soll) AS has_ist
         FROM units WHERE own IS NOT NULL GROUP BY own, currency
         HAVING least(count(*) FILTER (is_soll), count(*) FILTER (NOT is_soll)) <= {limit}""")
     found = " UNION ALL ".join(
-        f"SELECT o.rid, unnest(l.{quoted(name)}) AS k FROM open o JOIN live l ON l.rowid = o.rid"
+        f"SELECT o.rid, unnest(l.{quoted(name)}) AS k FROM open o JOIN live l USING (rid) "
+        f"WHERE len(l.{quoted(name)}) > 0"
         for name in found_columns(each)
     )
     con.execute(f"""
@@ -184,7 +182,7 @@ def _offset(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE singles AS
         SELECT o.rid, l.row_uid, l.is_soll, l.currency, l.contribution, coalesce({own}) AS k
-        FROM open o JOIN live l ON l.rowid = o.rid WHERE o.unit >= 0""")
+        FROM open o JOIN live l USING (rid) WHERE o.unit >= 0""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE left_over AS
         SELECT k AS group_key, currency, {_TOTALS} FROM singles WHERE k IS NOT NULL GROUP BY ALL

@@ -1,8 +1,9 @@
 # ruff: noqa: S608 - SQL is put together from our own names
 """The proofs of a close: where one does not hold, the close is not taken (reconcile/MATCHING.md 6).
 
-Each term of stock and flow comes from its own artefact: opening from the state before, entered, removed and restated
-from the rows handed over, moves from the change table, closing from the state as it will be stored.
+Each term of stock and flow comes from its own artefact: opening from what the close before kept, entered, removed and
+restated from the rows handed over, moves from the change table, closing from the opening less the touched rows as they
+were plus those rows as they are. At a checkpoint the sums are held against the rows of the whole state.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import duckdb
 
 from actuals_pipelines.reconcile.errors import ProofFailed
 from actuals_pipelines.reconcile.figures import Bridge
+from actuals_pipelines.reconcile.summary import Summary
 
 Control = Mapping[tuple[str, str], tuple[int, int]]
 """(source, currency) -> (rows, minor units) that the catalogue says are live."""
@@ -64,37 +66,40 @@ class Proofs:
 _TERMS = ("opening", "entered", "removed", "restated", "moved_in", "moved_out", "closing")
 
 
-def stock_and_flow(con: duckdb.DuckDBPyConnection) -> tuple[StockAndFlow, ...]:
-    """Add up each term from its own relation: opening, fresh, removes, changes, closing."""
+def stock_and_flow(con: duckdb.DuckDBPyConnection, opening: Summary, closing: Summary) -> tuple[StockAndFlow, ...]:
+    """Add up each flow from its own relation: to_solve, gone, was, changes; the stocks are given."""
     moves = "FROM changes WHERE change <> 'left' AND coalesce(was_status, 'not_processed') <> status"
-    bucket = "source, currency"
+    place = "source, currency"
     money = "amount_minor_units"
-    terms = {
-        "opening": f"SELECT {bucket}, status, 1, {money} FROM opening",
-        "entered": f"SELECT {bucket}, 'not_processed', 1, {money} FROM fresh ANTI JOIN opening USING (row_uid)",
-        "removed": f"SELECT {bucket}, status, 1, {money} FROM opening "
-        "SEMI JOIN removes USING (row_uid) ANTI JOIN fresh USING (row_uid)",
+    fresh = "(FROM to_solve WHERE is_fresh)"
+    flows = {
+        "entered": f"SELECT {place}, 'not_processed', 1, {money} FROM {fresh} f ANTI JOIN was USING (row_uid)",
+        "removed": f"SELECT {place}, status, 1, {money} FROM was SEMI JOIN removes USING (row_uid) "
+        f"ANTI JOIN {fresh} f USING (row_uid)",
         # A row that changed leaves its bucket with its old amount and comes back with the new one.
-        "restated": f"SELECT {bucket}, status, -1, -{money} FROM opening SEMI JOIN fresh USING (row_uid) UNION ALL "
-        f"SELECT f.source, f.currency, o.status, 1, f.{money} FROM fresh f JOIN opening o USING (row_uid)",
-        "moved_in": f"SELECT {bucket}, status, 1, {money} {moves}",
-        "moved_out": f"SELECT {bucket}, coalesce(was_status, 'not_processed'), 1, {money} {moves}",
-        "closing": f"SELECT {bucket}, status, 1, {money} FROM closing",
+        "restated": f"SELECT {place}, status, -1, -{money} FROM was SEMI JOIN {fresh} f USING (row_uid) UNION ALL "
+        f"SELECT f.source, f.currency, w.status, 1, f.{money} FROM {fresh} f JOIN was w USING (row_uid)",
+        "moved_in": f"SELECT {place}, status, 1, {money} {moves}",
+        "moved_out": f"SELECT {place}, coalesce(was_status, 'not_processed'), 1, {money} {moves}",
     }
+    terms: dict[tuple[str, str, str], dict[str, Term]] = {}
+    for name, stock in (("opening", opening), ("closing", closing)):
+        for (source, _, currency, status), (rows, amount, _) in stock.rows.items():
+            found = terms.setdefault((str(source), str(currency), str(status)), {})
+            before = found.get(name, Term(0, 0))  # a source may be on both sides
+            found[name] = Term(before.rows + rows, before.amount + amount)
     parts = " UNION ALL ".join(
         f"SELECT '{name}' AS term, * FROM ({query}) AS t(source, currency, status, n, amount)"
-        for name, query in terms.items()
+        for name, query in flows.items()
     )
-    sums = ", ".join(
-        f"coalesce(sum(n) FILTER (term = '{name}'), 0), coalesce(sum(amount) FILTER (term = '{name}'), 0)"
-        for name in _TERMS
-    )
-    found = con.execute(f"""
-        SELECT source, currency, status, {sums} FROM ({parts})
-        GROUP BY source, currency, status ORDER BY source, currency, status""").fetchall()
+    sums = con.execute(f"""
+        SELECT source, currency, status, term, sum(n), sum(amount) FROM ({parts})
+        GROUP BY source, currency, status, term""").fetchall()
+    for source, currency, status, name, rows, amount in sums:
+        terms.setdefault((source, currency, status), {})[name] = Term(int(rows), int(amount))
     return tuple(
-        StockAndFlow(*line[:3], *(Term(int(line[i]), int(line[i + 1])) for i in range(3, 3 + 2 * len(_TERMS), 2)))
-        for line in found
+        StockAndFlow(*bucket, *(found.get(name, Term(0, 0)) for name in _TERMS))
+        for bucket, found in sorted(terms.items())
     )
 
 

@@ -44,28 +44,9 @@ CORE = (
 TUPLE = ("group_key", "continuation", "status", "reason", "pass", "version", "difference", "category")
 """What the digest covers beside row_uid and currency, and what makes a change a change."""
 
-CHANGES = pa.schema(
-    [
-        pa.field("row_uid", pa.uuid(), nullable=False),
-        pa.field("change", pa.string(), nullable=False),  # entered | left | restated | moved
-        pa.field("source", pa.string(), nullable=False),  # of the new row; of the old one if it left
-        pa.field("side", pa.string(), nullable=False),
-        pa.field("currency", pa.string(), nullable=False),
-        pa.field("amount_minor_units", pa.int64(), nullable=False),
-        pa.field("group_key", pa.uuid()),
-        pa.field("continuation", pa.int16()),
-        pa.field("status", pa.string()),  # null: it left
-        pa.field("reason", pa.string()),
-        pa.field("pass", pa.string()),
-        pa.field("version", pa.int32()),
-        pa.field("difference", pa.int64()),
-        pa.field("category", pa.string()),
-        pa.field("was_status", pa.string()),  # null: it entered
-        pa.field("was_reason", pa.string()),
-        pa.field("was_group_key", pa.uuid()),
-        pa.field("was_category", pa.string()),
-    ]
-)
+WAS = ("change", "was_status", "was_reason", "was_group_key", "was_category")
+"""What a change says beside the row as it is now. change: entered | left | restated | moved. The rest is null for a row
+that entered. A row that left has its last content and, but for side and contribution, no outcome."""
 
 
 def group_id_sql(package: str, alias: str = "") -> str:

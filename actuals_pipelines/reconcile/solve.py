@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import duckdb
@@ -11,12 +12,13 @@ import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.engine import engine, table_of
-from actuals_pipelines.expressions import quoted
+from actuals_pipelines.expressions import literal, quoted
 from actuals_pipelines.reconcile.due import Clock
-from actuals_pipelines.reconcile.members import refuse_unbuilt, select_live
-from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY, group_rows
+from actuals_pipelines.reconcile.members import check_keys, columns_read, key_columns, refuse_unbuilt, select_live
+from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY, first_key, group_rows
 from actuals_pipelines.reconcile.reasons import judge_open_groups
-from actuals_pipelines.reconcile.schema import OUTCOME, SOLVED
+from actuals_pipelines.reconcile.rules import compile_rules
+from actuals_pipelines.reconcile.schema import CORE, OUTCOME, SOLVED
 
 
 def solve(
@@ -52,72 +54,87 @@ def solve(
     clock = Clock(as_of, coverage, holidays)
     with engine(threads) as con:
         con.register("given", rows)
-        solve_relation(
-            con, package, "given", list(rows.schema.names), version=version, max_rows_per_key=max_rows_per_key
-        )
-        collect_open_rows(con, "given", "left_open")
+        check_keys(package, rows.schema.names)
+        kept = columns_kept(package, rows.schema.names)
+        con.execute(f"CREATE TEMP TABLE to_solve AS SELECT {', '.join(map(quoted, kept))} FROM given")
+        solve_rows(con, package, version=version, max_rows_per_key=max_rows_per_key)
+        open_rows = ", ".join('row_status AS "status"' if name == "status" else quoted(name) for name in kept)
+        mine = ", ".join(quoted(name) for name in OUTCOME.names if name not in VERDICT)
+        con.execute(f"CREATE TEMP TABLE open_rows AS SELECT {open_rows}, {mine} FROM left_open")
         judge_open_groups(con, package, clock)
-        columns = ", ".join(_judged(name) for name in SOLVED.names)
-        return shaped(table_of(con, f"SELECT {columns} FROM solved s {JUDGED}"), SOLVED)
+        return shaped(table_of(con, f"{outcomes_sql(list(SOLVED.names))}"), SOLVED)
 
 
-JUDGED = """LEFT JOIN judged j ON s.status = 'open' AND j.group_key = s.group_key AND j.currency = s.currency
-            AND j.continuation = s.continuation"""
+VERDICT = ("status", "reason", "category")
+"""The columns of the outcome that are judged last, and only of open groups."""
 
 
-def _judged(name: str) -> str:
-    if name in ("status", "reason", "category"):
-        return f"coalesce(j.{name}, s.{name}) AS {name}"
-    return f"s.{quoted(name)}"
+def columns_kept(package: MatchingPackage, available: Sequence[str]) -> list[str]:
+    """The rows' columns that matching this package needs, in a fixed order; no text that no rule reads."""
+    extra = columns_read(package, available) | compile_rules(package, available, lambda *_: None).row_columns
+    wanted = [*CORE, *sorted((extra & set(available)) - set(CORE)), *key_columns(package)]
+    return [name for name in dict.fromkeys(wanted) if name in available or name in key_columns(package)]
 
 
-def shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The same columns under the schema's names and nullability; the engine's own types must fit already."""
-    return pa.table(list(table.itercolumns()), schema=schema)
+def columns_mentioned(package: MatchingPackage, available: Sequence[str]) -> list[str]:
+    """Those of `available` that matching may read; not parsed, as an expression may name another source's columns."""
+    rules = (rule.when for rule in package.explanations)
+    words = set(re.findall(r"\w+", " ".join([*rules, *(member.take or "" for _, member in package.members())])))
+    wanted = {*CORE, *key_columns(package), *words}
+    return [name for name in available if wanted & {name, *re.findall(r"\w+", name)}]
 
 
-def solve_relation(
+def solve_rows(
     con: duckdb.DuckDBPyConnection,
     package: MatchingPackage,
-    rows: str,
-    available: list[str],
     *,
     version: int,
     max_rows_per_key: int,
 ) -> None:
-    """Create view `solved` (schema SOLVED) over the relation `rows`: groups are matched or, for now, `open`.
+    """Solve the table `to_solve`, which has the columns that matching the package needs.
 
-    `left_open` is its part that is open, found without reading the rest.
+    Creates view `settled` and table `left_open`: its rows with all columns (`status` as `row_status`) and with
+    schema.OUTCOME; in `left_open` those of open groups, whose verdict (`VERDICT`) is not known yet.
     """
-    select_live(con, package, rows, available)
+    given = [name for name, *_ in con.execute("DESCRIBE to_solve").fetchall()]
+    select_live(con, package, "to_solve", given)
     group_rows(con, package, max_rows_per_key)
-    side = "CASE WHEN l.is_soll THEN 'soll' ELSE 'ist' END AS side"
-    row = f"l.row_uid, l.source, l.currency, l.amount_minor_units, {side}, l.contribution"
+    row = ", ".join(f"t.{'row_status' if name == 'status' else quoted(name)}" for name in given)
+    row = f"{row}, t.side, t.contribution"
     tail = f"{version:d}::INTEGER AS version"
     end = "0::BIGINT AS expected, NULL::VARCHAR AS category"
     placed = f"""
         SELECT {row}, g.group_key, 1::SMALLINT AS continuation,
                CASE WHEN g.is_matched THEN 'matched' ELSE 'open' END AS status, NULL::VARCHAR AS reason, g."pass",
                {tail}, g.difference::BIGINT AS difference, {end}
-        FROM placed p JOIN groups g USING (gid) JOIN live l ON l.rowid = p.rid"""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE left_open AS FROM ({placed}) WHERE status = 'open'")
-    con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW solved AS
-        SELECT {row}, l.group_key, 1::SMALLINT AS continuation, 'matched' AS status, NULL::VARCHAR AS reason,
-               l."pass", {tail}, l.difference::BIGINT AS difference, {end}
-        FROM balanced l
-        UNION ALL {placed}
-        UNION ALL
-        SELECT row_uid, source, currency, amount_minor_units, side, contribution, NULL, NULL, 'not_relevant', NULL,
-               NULL, {tail}, NULL, NULL, NULL
-        FROM taken WHERE NOT is_live""")
+        FROM placed p JOIN groups g USING (gid) JOIN taken t USING (rid)"""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE left_open AS {placed} WHERE NOT g.is_matched")
+    parts = [f"{placed} WHERE g.is_matched"]
+    first = first_key(package)
+    if first is not None:
+        key = f"t.{quoted(first)}"
+        parts.append(f"""
+            SELECT {row}, {key} AS group_key, 1::SMALLINT AS continuation, 'matched' AS status, NULL::VARCHAR AS reason,
+                   {literal(package.passes[0].name)} AS "pass", {tail},
+                   coalesce(o.difference, 0)::BIGINT AS difference, {end}
+            FROM taken t LEFT JOIN odd o ON o.group_key = {key} AND o.currency = t.currency
+            WHERE t.is_live AND {key} IS NOT NULL AND coalesce(o.is_matched, TRUE)""")
+    parts.append(f"""
+        SELECT {row}, NULL::UUID AS group_key, NULL::SMALLINT AS continuation, 'not_relevant' AS status,
+               NULL::VARCHAR AS reason, NULL::VARCHAR AS "pass", {tail}, NULL::BIGINT AS difference,
+               NULL::BIGINT AS expected, NULL::VARCHAR AS category
+        FROM taken t WHERE NOT t.is_live""")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW settled AS {' UNION ALL '.join(parts)}")
 
 
-def collect_open_rows(con: duckdb.DuckDBPyConnection, rows: str, solved: str) -> None:
-    """Create table `open_rows`: the rows of open groups with all their columns, and their group's."""
-    mine = ", ".join(f"s.{quoted(name)}" for name in OUTCOME.names if name not in ("status", "reason", "category"))
-    given = [name for name, *_ in con.execute(f"DESCRIBE {rows}").fetchall()]
-    keep = ", ".join(f"r.{quoted(name)}" for name in given if name not in OUTCOME.names or name == "status")
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE open_rows AS
-        SELECT {keep}, {mine} FROM {rows} r JOIN {solved} s USING (row_uid) WHERE s.status = 'open'""")
+def outcomes_sql(names: list[str]) -> str:
+    """SQL for every solved row with its final verdict: these columns of `settled` and of `left_open`."""
+    judged = ", ".join(f"{'j' if name in VERDICT else 'o'}.{quoted(name)}" for name in names)
+    return f"""
+        SELECT {", ".join(map(quoted, names))} FROM settled
+        UNION ALL SELECT {judged} FROM left_open o JOIN judged j USING (group_key, currency, continuation)"""
+
+
+def shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same columns under the schema's names and nullability; the engine's own types must fit already."""
+    return pa.table(list(table.itercolumns()), schema=schema)

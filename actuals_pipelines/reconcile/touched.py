@@ -1,8 +1,9 @@
 # ruff: noqa: S608 - SQL is put together from our own names and quoted columns
 """The touched closure: which rows of a state a change can concern, so that only those are solved again.
 
-The least set that holds the changed rows, old and new versions, and is closed under "shares a key of any pass" and
-"was in the same group". Keys compare whatever their currency, because one id in two currencies is an exception.
+The least set that holds the changed rows, old and new versions, and is closed under "shares a key of any pass". Keys
+compare whatever their currency, because one id in two currencies is an exception. Rows are grouped by shared keys
+alone, so the set is closed under "was in the same group" too.
 """
 
 from __future__ import annotations
@@ -14,54 +15,53 @@ from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import quoted
 from actuals_pipelines.reconcile.members import key_columns
 
-_GROUP = "group_key, currency, continuation"
-
 
 def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
-    """Create table `touched` (row_uid): rows of `opening` that stay live and must be solved again.
+    """Create table `reached` (row_uid, status, keys): rows of `opening` to be solved again, and those of `gone`.
 
-    Reads `opening` (a state's rows), `fresh` (rows that are new or changed) and `gone` (row_uid of old versions).
+    Reads `opening` (a state's rows), `to_solve` (rows that are new or changed) and `gone` (row_uid of old versions).
+    A round reads the keys of the whole opening once; most closes need one, because what shares a key with a new row
+    has no other.
     """
-    con.execute("CREATE OR REPLACE TEMP TABLE touched (row_uid UUID)")
-    con.execute("CREATE OR REPLACE TEMP TABLE step AS SELECT row_uid FROM opening SEMI JOIN gone USING (row_uid)")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE seen_keys AS SELECT DISTINCT k FROM ({_keys(package, 'fresh')})")
+    columns = key_columns(package)
+    keys = "".join(f", {quoted(name)}" for name in columns)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE reached AS SELECT row_uid, status{keys} FROM opening LIMIT 0")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE seen_keys AS SELECT DISTINCT k FROM ({_keys(columns, 'to_solve')})")
     con.execute("CREATE OR REPLACE TEMP TABLE near_keys AS FROM seen_keys")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE seen_groups AS SELECT {_GROUP} FROM opening LIMIT 0")
-    while True:
-        _widen(con, package)
-        reached = " UNION ".join(
-            [
-                f"SELECT row_uid FROM ({_keys(package, 'opening')}) SEMI JOIN near_keys USING (k)",
-                f"SELECT row_uid FROM opening SEMI JOIN near_groups USING ({_GROUP})",
-            ]
-        )
+    near = "FROM near_keys"
+    tests = [f"{quoted(name)} IN ({near})" for name in columns if not _is_list(name)]
+    # Most rows of most sources have no id in their texts, and need no list taken apart.
+    lists = [name for name in columns if _is_list(name)]
+    is_first = True
+    while is_first or number_of(con, "SELECT count(*) FROM near_keys"):
+        also = ["row_uid IN (FROM gone)"] if is_first else []
+        parts = [f"SELECT row_uid, status{keys} FROM opening WHERE {' OR '.join([*tests, *also])}"]
+        parts += [
+            f"SELECT row_uid, status{keys} FROM (SELECT *, unnest({quoted(name)}) AS k FROM opening "
+            f"WHERE len({quoted(name)}) > 0) SEMI JOIN near_keys USING (k)"
+            for name in lists
+        ]
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE step AS
-            SELECT row_uid FROM ({reached}) ANTI JOIN touched USING (row_uid) ANTI JOIN gone USING (row_uid)""")
-        if number_of(con, "SELECT count(*) FROM step") == 0:
-            return
-        con.execute("INSERT INTO touched FROM step")
-        con.execute("CREATE OR REPLACE TEMP TABLE near_keys AS SELECT k FROM near_keys LIMIT 0")
+            SELECT * FROM ({" UNION ALL ".join(parts)}) ANTI JOIN reached USING (row_uid)
+            QUALIFY row_number() OVER (PARTITION BY row_uid) = 1""")
+        con.execute("INSERT INTO reached FROM step")
+        con.execute(f"""
+            CREATE OR REPLACE TEMP TABLE near_keys AS
+            SELECT DISTINCT k FROM ({_keys(columns, "step")}) ANTI JOIN seen_keys USING (k)""")
+        con.execute("INSERT INTO seen_keys FROM near_keys")
+        is_first = False
 
 
-def _widen(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
-    """Add the keys and groups of the rows of `step`, and keep apart those that are new: near_keys, near_groups."""
-    con.execute("CREATE OR REPLACE TEMP TABLE stepped AS FROM opening SEMI JOIN step USING (row_uid)")
-    con.execute(f"""
-        INSERT INTO near_keys
-        SELECT DISTINCT k FROM ({_keys(package, "stepped")}) ANTI JOIN seen_keys USING (k)""")
-    con.execute("INSERT INTO seen_keys SELECT k FROM near_keys ANTI JOIN seen_keys USING (k)")
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE near_groups AS
-        SELECT DISTINCT {_GROUP} FROM stepped ANTI JOIN seen_groups USING ({_GROUP}) WHERE group_key IS NOT NULL""")
-    con.execute("INSERT INTO seen_groups FROM near_groups")
+def _is_list(column: str) -> bool:
+    return column.startswith("keys_")
 
 
-def _keys(package: MatchingPackage, relation: str) -> str:
+def _keys(columns: tuple[str, ...], relation: str) -> str:
     """(row_uid, k) for every key of every pass, own ids and ids found in texts."""
     parts = []
-    for column in key_columns(package):
+    for column in columns:
         name = quoted(column)
-        value = f"unnest({name})" if column.startswith("keys_") else name
+        value = f"unnest({name})" if _is_list(column) else name
         parts.append(f"SELECT row_uid, {value} AS k FROM {relation} WHERE {name} IS NOT NULL")
     return " UNION ALL ".join(parts)

@@ -1,7 +1,7 @@
 """Closes of matching packages: kept whole or not at all, one standing close per day, earlier ones never rewritten.
 
-What a close means is the engine's; here is only how it is kept: a file of the state, a file of the changes, sealed
-figures, pins, a digest, and which publications it took in.
+What a close means is the engine's; here is only how it is kept: a file of its changes, now and then one of the whole
+state, sealed figures, pins, a digest, and which publications it took in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class Close:
     pins: Mapping[str, Any]
     digest: bytes
     counts: Mapping[str, int]
-    state_file_id: UUID
     changes_file_id: UUID
 
 
@@ -122,8 +121,9 @@ def save_close(
     package: str,
     day: date,
     *,
-    state: pa.Table | pa.RecordBatchReader,
     changes: pa.Table | pa.RecordBatchReader,
+    stands_on: Close | None = None,
+    checkpoint: pa.Table | pa.RecordBatchReader | None = None,
     figures: bytes,
     pins: Mapping[str, Any],
     digest: bytes,
@@ -137,6 +137,8 @@ def save_close(
     kept: the new one is the day's next version.
 
     Args:
+        stands_on: the close whose state the changes continue; None where they are the first.
+        checkpoint: the whole state, so that who reads it need not put it together from the closes before.
         figures: overview, bridge, stock and flow; kept sealed.
         pins: ids, versions, digests and days only: they are kept in clear.
         publications: what this close took in; none that a standing close of another day took in.
@@ -151,14 +153,15 @@ def save_close(
     with env.engine.begin() as connection:
         package_id = units.ensure_named(connection, tables.package, [package])[package]
     close_id = uuid4()
-    state_file = files.write(env, FileKind.STATE, package_id, close_id, state)
-    changes_file = files.write(env, FileKind.CHANGES, package_id, close_id, changes)
+    written = [files.write(env, FileKind.CHANGES, package_id, close_id, changes)]
+    if checkpoint is not None:
+        written.append(files.write(env, FileKind.STATE, package_id, close_id, checkpoint))
     c = tables.close
     of_day = (c.c.package_id == package_id, c.c.day == day)
     with env.engine.begin() as connection:
         versions = connection.execute(sa.select(sa.func.max(c.c.version)).where(*of_day)).scalar_one()
-        files.record(connection, state_file)
-        files.record(connection, changes_file)
+        for file in written:
+            files.record(connection, file)
         connection.execute(sa.update(c).where(*of_day, c.c.state == "published").values(state="superseded"))
         connection.execute(
             sa.insert(c).values(
@@ -172,9 +175,14 @@ def save_close(
                 digest=digest,
                 counts=dict(counts),
                 figures_sealed=seal_bytes(env, c.c.figures_sealed, close_id, figures),
-                changes_file_id=changes_file.id,
-                state_file_id=state_file.id,
+                changes_file_id=written[0].id,
             )
+        )
+        before = _part_ids(connection, stands_on) if stands_on is not None and checkpoint is None else []
+        parts = [*before, written[-1].id]
+        connection.execute(
+            sa.insert(tables.close_part),
+            [{"close_id": close_id, "number": number, "file_id": part} for number, part in enumerate(parts)],
         )
         if publications:
             rows = [{"close_id": close_id, "publication_id": one} for one in publications]
@@ -183,9 +191,18 @@ def save_close(
     return saved
 
 
-def state(env: TenantEnvironment, close: Close) -> ds.Dataset:
-    """The state that a close left: live rows with their group and status, as it was saved."""
-    return _dataset(env, close.state_file_id)
+def parts(env: TenantEnvironment, close: Close) -> list[ds.Dataset]:
+    """The files that make up the state a close left: a whole one, then the changes since, oldest first."""
+    with env.engine.begin() as connection:
+        ids = _part_ids(connection, close)
+        named = files.named(connection, ids)
+    return [files.dataset(env, [named[one]]) for one in ids]
+
+
+def _part_ids(connection: sa.Connection, close: Close) -> list[UUID]:
+    part = tables.close_part
+    query = sa.select(part.c.file_id).where(part.c.close_id == close.id).order_by(part.c.number)
+    return list(connection.execute(query).scalars())
 
 
 def changes(env: TenantEnvironment, close: Close) -> ds.Dataset:
@@ -224,6 +241,5 @@ def _close(row: sa.Row[Any]) -> Close:
         pins=row.pins,
         digest=row.digest,
         counts=row.counts,
-        state_file_id=row.state_file_id,
         changes_file_id=row.changes_file_id,
     )

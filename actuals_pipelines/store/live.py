@@ -7,7 +7,7 @@ in which events may be missing between two others; `changes` is exact there too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -115,26 +115,56 @@ def control_totals(env: TenantEnvironment, source: str, as_of_sequence: int | No
     return _net_of(env, log)
 
 
-def changes(env: TenantEnvironment, sources: Sequence[str], *, until: date, taken: Collection[UUID]) -> Changes:
+def changes(
+    env: TenantEnvironment,
+    sources: Sequence[str],
+    *,
+    until: date,
+    taken: Collection[UUID],
+    columns: Callable[[list[str]], Collection[str]] | None = None,
+) -> Changes:
     """What a close of day `until` takes in: publications with source-day <= `until` that are not `taken`, netted.
 
     Args:
         sources: the package's members, each once.
         until: the close day.
         taken: the publications that earlier closes of the package took in (`closes.taken_in`).
+        columns: chooses from the columns there are those that the rows shall have; None: all.
     """
     with env.engine.begin() as connection:
         whole = publications(connection, *_of(sources, None))
         new = [p for p in whole if p.partition <= until and p.id not in taken]
-        before = [p for p in whole if p.id in taken]
         between = _foreign(whole, new, taken)
-        keys = [open_log(env, connection, part, schema=ROW_KEYS) for part in (new, between, before)]
-        # Earlier files are opened whole only where a row's history may be needed.
+        # Earlier files are opened only where a row's history may be needed.
+        before = [p for p in whole if p.id in taken] if between else []
         # Where nothing is new, the last publication says which columns the rows would have.
-        shown = [*new, *(before if between else [])] or whole[-1:]
+        shown = [*new, *before] or whole[-1:]
         rows = open_log(env, connection, shown, schema=None if shown else TRANSACTIONS)
         wide = _without_sequence(rows.added.schema)
-        whole_rows = [open_log(env, connection, part, schema=wide) for part in (new, before if between else [])]
+        if columns is not None:
+            chosen = set(columns(wide.names)) | set(ROW_KEYS.names)
+            wide = pa.schema([field for field in wide if field.name in chosen])
+        whole_rows = [open_log(env, connection, part, schema=wide) for part in (new, before)]
+        is_plain = not between and not whole_rows[0].has_removals
+        keys = [] if is_plain else [open_log(env, connection, part, schema=ROW_KEYS) for part in (new, between, before)]
+    if is_plain:  # rows were only added, each once: a row is added again only after it was removed
+        net_totals = {source: _net_of(env, [p for p in new if p.source == source]) for source in sources}
+        adds, removes = (_scanned(env, part, wide, rows.files) for part in (whole_rows[0].added, whole_rows[0].removed))
+        return Changes(new, adds, removes, net_totals)
+    return _netted(env, sources, new, keys=keys, whole_rows=whole_rows, rows=rows, wide=wide)
+
+
+def _netted(
+    env: TenantEnvironment,
+    sources: Sequence[str],
+    new: Sequence[Publication],
+    *,
+    keys: Sequence[RowLog],
+    whole_rows: Sequence[RowLog],
+    rows: RowLog,
+    wide: pa.Schema,
+) -> Changes:
+    """The net of publications that also removed rows, or between which others stand."""
     work = engine.connect()
     for name, part in zip(("new", "between", "taken"), keys, strict=True):
         _register(work, name, part)

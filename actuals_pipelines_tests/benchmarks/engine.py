@@ -34,8 +34,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actuals_pipelines.domain.package import Due, ExplanationRule, MatchingPackage, Member, Pass, Side
-from actuals_pipelines.reconcile.close import Closed, Pins, State, close
+from actuals_pipelines.reconcile.close import Closed, Pins, close
 from actuals_pipelines.reconcile.solve import solve
+from actuals_pipelines.reconcile.state import State
 from actuals_pipelines.store import files
 from actuals_pipelines.store.files import DataFile, FileKind
 from actuals_pipelines.tenants.environment import TenantEnvironment
@@ -98,7 +99,7 @@ def whole(folder: Path, peers: bool) -> None:
     for package in PACKAGES:
         with measured(f"full run of {package.name}") as step:
             closed.append(_close(env, None, _rows(env, kept, package), package))
-        step.rows = closed[-1].state.rows.num_rows
+        step.rows = closed[-1].state.summary.count
         steps.append(step)
     ours = total("full run of both", steps, sum(step.rows for step in steps))
     limits = interleaved(3, **{package.name: _limit(folder, package) for package in PACKAGES})
@@ -217,9 +218,9 @@ def _close(
 ) -> Closed:
     """Close, then write what a close keeps; the state it gives is the kept one."""
     closed = close(opening, rows, [], package, Pins(day, coverage=None))
-    kept = files.write(env, FileKind.STATE, UUID(int=1), UUID(int=2), closed.state.rows)
-    files.write(env, FileKind.CHANGES, UUID(int=1), UUID(int=2), closed.changes)
-    return replace(closed, state=replace(closed.state, rows=files.dataset(env, [kept]).to_table()))
+    kept = files.write(env, FileKind.CHANGES, UUID(int=1), UUID(int=2), closed.changes)
+    parts = (*closed.state.parts[:-1], files.dataset(env, [kept]))
+    return replace(closed, state=replace(closed.state, parts=parts))
 
 
 def _truth(folder: Path, package: MatchingPackage, closed: Closed) -> str:

@@ -30,7 +30,7 @@ from actuals_pipelines.operations.health import all_healthy, health
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenant
 from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.operations.provision import Applied, apply
-from actuals_pipelines.operations.reconcile import packages_waiting
+from actuals_pipelines.operations.reconcile import packages_waiting, state_of
 from actuals_pipelines.operations.running import must_run, trusted
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.operations.take_in import sources_waiting
@@ -191,7 +191,7 @@ class House:
         with self.opened(name) as env:
             last = closes.last_close(env, package)
             assert last is not None
-            rows = closes.state(env, last).to_table().to_pylist()
+            rows = state_of(env, package, last).rows.to_pylist()
         return {(row["source"], row["row_id"]): (row["status"], row["category"] or "") for row in rows}
 
     def live(self, name: str, source: str) -> dict[str, int]:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from actuals_pipelines.domain.package import Due, ExplanationRule, Side
-from actuals_pipelines.reconcile.close import Closed, Pins, State, close
+from actuals_pipelines.reconcile.close import Closed, Pins, close
 from actuals_pipelines.reconcile.errors import ProofFailed, RowRepeated, StateOutdated
-from actuals_pipelines.reconcile.schema import CHANGES
+from actuals_pipelines.reconcile.schema import WAS
+from actuals_pipelines.reconcile.state import State
 from actuals_pipelines_tests.reconcile.ledgers import BY_ID, IN_TEXT, ORDERS_VS_PSP, key, ledger
 
 FIRST, SECOND = date(2026, 1, 31), date(2026, 2, 1)
@@ -56,7 +57,7 @@ def test_the_first_close_takes_every_row_in(first: Closed) -> None:
         "order2": "entered None unmatched not_due",
     }
     assert set(first.state.rows["taken_in"].to_pylist()) == {FIRST}
-    assert first.changes.schema.equals(CHANGES)
+    assert set(WAS) <= set(first.changes.column_names)
 
 
 def test_time_alone_makes_an_open_item_overdue_and_carries_all_else(first: Closed) -> None:
@@ -166,7 +167,7 @@ def test_a_state_that_was_tampered_with_does_not_close(first: Closed) -> None:
     wrong = rows.set_column(index, rows.schema.field(index), pa.array([1] * rows.num_rows, pa.int64()))
 
     with pytest.raises(ProofFailed, match="bridge"):
-        close(State(PACKAGE.name, FIRST, wrong), ledger(DAY_ONE).slice(0, 0), [], PACKAGE, Pins(SECOND))
+        close(State(PACKAGE.name, FIRST, (wrong,)), ledger(DAY_ONE).slice(0, 0), [], PACKAGE, Pins(SECOND))
 
 
 def test_a_row_handed_over_twice_is_refused() -> None:

@@ -47,7 +47,6 @@ def _close(env: Any) -> None:
             env,
             "orders",
             DAY,
-            state=pa.table({"row": [1, 2]}),
             changes=pa.table({"row": [2]}),
             figures=b"{}",
             pins={"pins": "2"},

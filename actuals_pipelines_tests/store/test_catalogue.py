@@ -53,7 +53,6 @@ def test_a_day_shows_units_verdicts_generations_and_closes(acme: Books) -> None:
         acme.env,
         "orders",
         DAY,
-        state=pa.table({"x": [1]}),
         changes=pa.table({"x": [1]}),
         figures=b"",
         pins={},

@@ -84,7 +84,7 @@ def test_a_publishing_process_that_is_killed(point: str, database: TenantDatabas
     assert book.amounts(ADDING) == undisturbed
 
 
-@pytest.mark.parametrize("point", ["1", "before commit"], ids=["state written", "before commit"])
+@pytest.mark.parametrize("point", ["1", "before commit"], ids=["changes written", "before commit"])
 def test_a_closing_process_that_is_killed(point: str, database: TenantDatabase, tmp_path: Path) -> None:
     """The standing close stands; the lock is free; the re-run gives the second version."""
     book = a_book(database, tmp_path, SEED)
@@ -92,7 +92,6 @@ def test_a_closing_process_that_is_killed(point: str, database: TenantDatabase, 
         book.env,
         "orders",
         DAY,
-        state=pa.table({"row": [1]}),
         changes=pa.table({"row": [1]}),
         figures=b"{}",
         pins={"pins": "1"},
@@ -109,8 +108,7 @@ def test_a_closing_process_that_is_killed(point: str, database: TenantDatabase, 
             book.env,
             "orders",
             DAY,
-            state=pa.table({"row": [1, 2]}),
-            changes=pa.table({"row": [2]}),
+            changes=pa.table({"row": [1, 2]}),
             figures=b"{}",
             pins={"pins": "2"},
             digest=b"2",
@@ -118,4 +116,5 @@ def test_a_closing_process_that_is_killed(point: str, database: TenantDatabase, 
             publications=[],
         )
     assert (second.version, closes.last_close(book.env, "orders")) == (2, second)
-    assert closes.state(book.env, second).to_table().column("row").to_pylist() == [1, 2]
+    [part] = closes.parts(book.env, second)
+    assert part.to_table().column("row").to_pylist() == [1, 2]

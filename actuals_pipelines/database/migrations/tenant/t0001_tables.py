@@ -144,7 +144,6 @@ def upgrade() -> None:
         sa.Column("counts", JSONB(), server_default="{}", nullable=False),
         sa.Column("figures_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("changes_file_id", sa.Uuid(), nullable=True),
-        sa.Column("state_file_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["changes_file_id"],
@@ -153,10 +152,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["package_id"],
             ["package.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["state_file_id"],
-            ["data_file.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("package_id", "day", "version"),
@@ -286,6 +281,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sequence"),
+    )
+    op.create_table(
+        "close_part",
+        sa.Column("close_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("file_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["close_id"],
+            ["close.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["file_id"],
+            ["data_file.id"],
+        ),
+        sa.PrimaryKeyConstraint("close_id", "number"),
     )
     op.create_table(
         "close_input",
