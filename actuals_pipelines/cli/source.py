@@ -13,6 +13,7 @@ import click
 from actuals_pipelines.cli.options import home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.cli.progress import Progress
+from actuals_pipelines.cli.source_preview import preview_
 from actuals_pipelines.landing import look_again, unclaimed
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.releases import approve_release, ask_release, asked_release, follow_policy
@@ -25,6 +26,9 @@ from actuals_pipelines.settings import Home, operator, operator_name
 @click.group()
 def source() -> None:
     """A tenant's sources: the systems that deliver its transactions."""
+
+
+source.add_command(preview_)
 
 
 @source.command("list")

@@ -61,6 +61,17 @@ def parse_tenant(text: str, origin: str) -> Tenant:
     )
 
 
+def place_of_field(text: str, origin: str, source: str, field: str) -> str:
+    """Where a source maps a field, as FILE:line:column; where it does not, where the source stands."""
+    document = load(text, origin)
+    sources = Place(document, [])["sources"].items()
+    [place] = [one for one in sources if one["name"].text() == source]
+    mappings = (place["mapping"], *place["iterations"].items(), place)
+    found = next((one[field] for one in mappings if one[field].exists), place)
+    problem = document.problem(found.steps, "", "", "")
+    return f"{origin}:{problem.line}:{problem.column}"
+
+
 def parse_package(text: str, origin: str) -> MatchingPackage:
     """Read one package for plain files (`actuals match`): members bring their mapping, the package its `ids`.
 
