@@ -73,10 +73,11 @@ class AHome:
     def write_view(self, view: DoorView) -> None:
         write_door_view(self.home.doors, self.door_key, view)
 
-    def start_door(self, name: str, *arguments: str, **environment: str) -> ADoor:
+    def start_door(self, name: str, *arguments: str, module: str | None = None, **environment: str) -> ADoor:
         """Start `python -m actuals_pipelines.sources.<name>` on a free port and wait for its ready line."""
+        module = module or f"actuals_pipelines.sources.{name}"
         log = self.home.root / f"{name}-{len(self.doors)}.log"
-        command = [sys.executable, "-m", f"actuals_pipelines.sources.{name}", "--home", str(self.home.root)]
+        command = [sys.executable, "-m", module, "--home", str(self.home.root)]
         door_key = base64.b64encode(self.door_key).decode()
         with log.open("w") as errors:
             process = subprocess.Popen(
