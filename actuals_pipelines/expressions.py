@@ -82,7 +82,8 @@ def parse(
     Raises:
         ExpressionRefused: names the place, the offending piece and what is allowed.
     """
-    compiler = _Compiler(where, tuple(columns), functions or {}, frozenset(amounts))
+    names = columns if isinstance(columns, tuple) else tuple(columns)
+    compiler = _Compiler(where, names, functions or {}, frozenset(amounts))
     tree = compiler.tree(text)
     if is_predicate and not isinstance(_bare(tree), _CONDITIONS):
         raise ExpressionRefused(where, f"`{text.strip()}` is a value, not a condition", "a condition: kind = 'sale'")

@@ -41,7 +41,7 @@ def raw(*records: dict[str, str | None]) -> pa.Table:
 
 def source(fields: dict[str, str] | None = None, *, where: str | None = None, **more: Any) -> Source:
     constants = more.pop("constants", {})
-    mapping = FieldMapping(fields=fields or FIELDS, where=where, constants=constants)
+    mapping = more.pop("mapping", None) or FieldMapping(fields=fields or FIELDS, where=where, constants=constants)
     return Source(name=more.pop("name", "shop"), kind=SourceKind.UPLOAD, format="csv", mapping=mapping, **more)
 
 
