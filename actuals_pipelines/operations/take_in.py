@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -24,21 +24,21 @@ from actuals_pipelines.landing import (
     derive_units,
     destroy_raw,
     land_inbox,
-    open_unit,
     refused_on,
     units_sharing,
 )
-from actuals_pipelines.normalise import IterateRefused, MappedColumnMissing, MappingRefused, Normalised, normalise
+from actuals_pipelines.normalise import IterateRefused, MappedColumnMissing, MappingRefused
 from actuals_pipelines.operations.days import day_results, standing_generations
 from actuals_pipelines.operations.pull import land_pull
 from actuals_pipelines.operations.results import ARRIVALS_REFUSED, DayResult
-from actuals_pipelines.readers import FileRefused, Reading, open_reader
+from actuals_pipelines.operations.units_read import CHUNK_ROWS, EqualsApart, UnitRead
+from actuals_pipelines.readers import FileRefused, open_reader
 from actuals_pipelines.store import catalogue, generations
 from actuals_pipelines.store.generations import Generation
 from actuals_pipelines.store.publish import publish as publish_day
 from actuals_pipelines.tables import TRANSACTIONS
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.validate import Profile, UnitToJudge, judge_own, judge_units, measure, suite_digest
+from actuals_pipelines.validate import Measuring, Profile, UnitToJudge, judge_own, judge_units, suite_digest
 
 log = logging.getLogger(__name__)
 
@@ -133,20 +133,22 @@ def _judged_units(environment: TenantEnvironment, source: Source, units: Sequenc
     fingerprints = {unit.id: hashlib.sha256(b"generation 1" + unit.digest + mapping).digest() for unit in units}
     known = generations.found(environment, fingerprints)
     judged = {unit_id: each for unit_id, each in known.items() if each.state is not GenerationState.CANDIDATE}
+    to_do = [unit for unit in units if unit.id not in judged]
+    if not to_do:
+        return judged
     waiting: list[_Candidate] = []
-    for unit in units:
-        if unit.id in judged:
-            continue
-        made = _kept(environment, source, unit, known.get(unit.id)) or _made(
-            environment, source, unit, fingerprints[unit.id], mapping
-        )
-        if isinstance(made, Generation):
-            judged[unit.id] = made
-        else:
-            waiting.append(made)
-        if len(waiting) == JUDGED_TOGETHER:
-            judged |= _verdicts(environment, source, waiting)
-            waiting = []
+    with Measuring() as measuring:
+        for unit in to_do:
+            made = _kept(environment, source, unit, known.get(unit.id)) or _made(
+                environment, source, unit, fingerprints[unit.id], mapping, measuring=measuring
+            )
+            if isinstance(made, Generation):
+                judged[unit.id] = made
+            else:
+                waiting.append(made)
+            if len(waiting) == JUDGED_TOGETHER:
+                judged |= _verdicts(environment, source, waiting)
+                waiting = []
     return judged | _verdicts(environment, source, waiting)
 
 
@@ -171,39 +173,64 @@ def _kept(environment: TenantEnvironment, source: Source, unit: Unit, known: Gen
     profile = None if known is None else generations.profiles(environment, [known.id]).get(known.id)
     if known is None or profile is None:
         return None
-    _destroy_card_numbers(environment, source, unit)
+    _destroy_card_numbers(environment, source, unit, known.counts)
     own = judge_own(generations.candidate_rows(environment, known), source) if source.expectations else ()
     return _Candidate(known, UnitToJudge(Profile.from_bytes(profile), own))
 
 
 def _made(
-    environment: TenantEnvironment, source: Source, unit: Unit, fingerprint: bytes, mapping: bytes
+    environment: TenantEnvironment,
+    source: Source,
+    unit: Unit,
+    fingerprint: bytes,
+    mapping: bytes,
+    *,
+    measuring: Measuring,
 ) -> Generation | _Candidate:
     """Read, normalise, measure and keep one unit. A generation, if no verdict is to be given on it any more."""
+    look_in = _look_in(environment)
+    read = UnitRead(environment, source, unit, look_in=look_in, measuring=measuring, chunk_rows=CHUNK_ROWS)
     try:
-        reading, done = _read(environment, source, unit)
+        try:
+            candidate = _recorded(environment, unit, fingerprint, mapping, read)
+        except EqualsApart:
+            read = UnitRead(environment, source, unit, look_in=look_in, measuring=measuring, chunk_rows=None)
+            candidate = _recorded(environment, unit, fingerprint, mapping, read)
     except (FileRefused, IterateRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
         return _unreadable(environment, unit, fingerprint, mapping, refusal)
-    profile = measure(done.transactions, done.counts, done.amounts, reading.controls)
+    _destroy_card_numbers(environment, source, unit, read.counts)
+    if candidate.state is not GenerationState.CANDIDATE:
+        return candidate
+    own = judge_own(generations.candidate_rows(environment, candidate), source) if source.expectations else ()
+    return _Candidate(candidate, UnitToJudge(read.profile(), own))
+
+
+def _recorded(
+    environment: TenantEnvironment, unit: Unit, fingerprint: bytes, mapping: bytes, read: UnitRead
+) -> Generation:
+    transactions = read.transactions()
     candidate = generations.record_candidate(
         environment,
         unit,
         fingerprint,
-        done.transactions,
+        transactions,
         mapping_digest=mapping,
-        counts=done.counts,
-        rejects=done.rejects,
-        profile=profile.to_bytes(),
+        counts=read.counts,
+        rejects=read.rejects(),
+        profile=lambda: read.profile().to_bytes(),
     )
-    _destroy_card_numbers(environment, source, unit)
-    if candidate.state is not GenerationState.CANDIDATE:
-        return candidate
-    return _Candidate(candidate, UnitToJudge(profile, judge_own(done.transactions, source)))
+    if not read.is_complete:  # it was recorded before, and is read for its verdict alone
+        transactions.read_all()
+    return candidate
 
 
-def _destroy_card_numbers(environment: TenantEnvironment, source: Source, unit: Unit) -> None:
+def _destroy_card_numbers(
+    environment: TenantEnvironment, source: Source, unit: Unit, counts: Mapping[str, int]
+) -> None:
     """A card number is not kept, not even sealed: its raw goes as soon as every source that reads it has read it."""
     is_shared = source.derived_from is not None or _derived_from(environment, source)
+    if not is_shared and not counts.get("card_numbers"):
+        return
     family = units_sharing(environment, unit) if is_shared else [unit]
     made = generations.of_units(environment, [one.id for one in family])
     if any(one.counts.get("card_numbers") for one in made) and {one.unit_id for one in made} == {u.id for u in family}:
@@ -212,23 +239,6 @@ def _destroy_card_numbers(environment: TenantEnvironment, source: Source, unit: 
 
 def _derived_from(environment: TenantEnvironment, source: Source) -> list[Source]:
     return [each for each in environment.tenant.sources if each.derived_from == source.name]
-
-
-def _read(environment: TenantEnvironment, source: Source, unit: Unit) -> tuple[Reading, Normalised]:
-    reader = open_reader(source.format)
-    with open_unit(environment, unit) as stream:
-        reading = reader.read(stream, source.reader)
-        raw = reading.table()
-    done = normalise(
-        raw,
-        source,
-        ids=environment.tenant.ids,
-        look_in=_look_in(environment),
-        secrets=environment.keys.pseudonyms,
-        unit_id=unit.id,
-        unread=reading.reject_table(),
-    )
-    return reading, done
 
 
 def _unreadable(

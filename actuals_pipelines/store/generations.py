@@ -8,7 +8,7 @@ released.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ def record_candidate(
     mapping_digest: bytes,
     counts: Mapping[str, int],
     rejects: pa.Table | pa.RecordBatchReader | None = None,
-    profile: bytes | None = None,
+    profile: Callable[[], bytes] | None = None,
 ) -> Generation:
     """Keep what a unit became. Idempotent: a fingerprint that was recorded returns its generation, untouched.
 
@@ -105,7 +105,7 @@ def record_candidate(
     Args:
         transactions: schema `tables.TRANSACTIONS` and more; a reader is drained, then `rejects` is.
         counts: raw, rows, rejects, ...; read after the readers were drained, so the caller may count while streaming.
-        profile: what was measured of the unit; kept sealed.
+        profile: gives what was measured of the unit, asked after the readers were drained; kept sealed.
     """
     known = find(env, unit, fingerprint)
     if known is None:
@@ -127,7 +127,7 @@ def record_candidate(
                     state=GenerationState.CANDIDATE.value,
                     mapping_digest=mapping_digest,
                     counts=dict(counts),
-                    profile_sealed=_sealed_profile(env, generation_id, profile),
+                    profile_sealed=_sealed_profile(env, generation_id, profile() if profile else None),
                     transactions_file_id=written.id,
                     rejects_file_id=rejected.id if rejected is not None and rejected.rows else None,
                 )

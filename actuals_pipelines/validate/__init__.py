@@ -6,7 +6,7 @@ the first judgement of a process.
 
 from __future__ import annotations
 
-from actuals_pipelines.validate.measuring import CountsIncomplete, Flow, MeasuringFailed, measure
+from actuals_pipelines.validate.measuring import CountsIncomplete, Flow, Measuring, MeasuringFailed
 from actuals_pipelines.validate.outcome import CheckOutcome, Outcome, Severity, UnitVerdict
 from actuals_pipelines.validate.own import ExpectationRefused, check_expectations
 from actuals_pipelines.validate.own_rows import judge_own
@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "FindingKind",
     "Flow",
+    "Measuring",
     "MeasuringFailed",
     "Outcome",
     "Profile",
@@ -44,7 +45,6 @@ __all__ = [
     "judge_days",
     "judge_own",
     "judge_units",
-    "measure",
     "merge",
     "suite_digest",
 ]

@@ -1,17 +1,20 @@
-"""Measure a unit: one scan of its transactions by DuckDB, and what its reader and normalising say about themselves."""
+"""Measure a unit: one pass over its transactions, and what its reader and normalising say about themselves."""
 
 # ruff: noqa: S608 - SQL is made of our own column names
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import duckdb
 import pyarrow as pa
 
 from actuals_pipelines.domain.controls import StatementControls
-from actuals_pipelines.engine import engine
+from actuals_pipelines.engine import connect
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile
 from actuals_pipelines.validate.sample import LIMIT, IdSample
@@ -60,83 +63,133 @@ class MeasuringFailed(ActualsError):
         return f"A unit's transactions cannot be measured ({self.kind}). A unit beyond {MEMORY} has to be split."
 
 
-def measure(
-    transactions: pa.Table | ds.Dataset,
-    counts: Mapping[str, int],
-    amounts: Mapping[str, Flow],
-    controls: Sequence[StatementControls] = (),
-) -> Profile:
-    """Measure one unit.
+class Measuring:
+    """Measures units one after another, each in chunks, on a connection that is opened once.
 
-    Args:
-        transactions: schema `tables.TRANSACTIONS` and more; `key_transaction_id` is used for the ids if it is there.
-        counts: records: raw, stored, rejected; if known not_taken, repeats; rows: transactions, rejects.
-        amounts: by currency, as normalising counted them.
-        controls: what the file's statements say about themselves.
-
-    Raises:
-        CountsIncomplete, MeasuringFailed.
+    `begin`, `add` each chunk, then `profile`. Kept are some 50 bytes a row, until the next unit begins.
     """
-    missing = [name for name in ("raw", "stored", "rejected") if name not in counts]
-    if missing:
-        raise CountsIncomplete(missing, sorted(counts))
-    try:
-        found = _Found(transactions)
-    except duckdb.Error as error:
-        kind = type(error).__name__
-    else:
-        return _profile(found, counts, amounts, controls)
-    raise MeasuringFailed(kind)  # outside the handler: the engine's text may quote values
 
+    def __init__(self) -> None:
+        self._connection = connect(memory_limit=MEMORY)
 
-class _Found:
-    """What the transactions themselves show."""
+    def __enter__(self) -> Self:
+        return self
 
-    def __init__(self, transactions: pa.Table | ds.Dataset) -> None:
-        with engine(memory_limit=MEMORY) as connection:
-            connection.register("transactions", transactions)
-            self._measure(connection, has_key=_KEY in transactions.schema.names)
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
 
-    def _measure(self, connection: duckdb.DuckDBPyConnection, *, has_key: bool) -> None:
+    def begin(self) -> None:
+        """Forget the unit before."""
+        self._connection.execute(_NOTHING)
+
+    def add(self, transactions: pa.Table | ds.Dataset) -> None:
+        """Add transactions: schema `tables.TRANSACTIONS` and more; `key_transaction_id` makes the ids if it is there.
+
+        Raises:
+            MeasuringFailed.
+        """
         # An id is the cleaned and keyed one where there is one. Payment and fee of one order share their id, and so
         # do a pending and a booked line: those are no repeats.
         own = "nullif(transaction_id, '')"
+        has_key = _KEY in transactions.schema.names
         known = f"coalesce(CAST({_KEY} AS VARCHAR), {own})" if has_key else own
-        connection.execute(
+        self._connection.register("transactions", transactions)
+        self._asked(
             f"""
-            CREATE TEMP TABLE measured AS
+            INSERT INTO measured
             SELECT row_uid, booked_on, amount_minor_units AS amount, currency, {own} IS NULL AS is_null,
                    CASE WHEN {known} IS NOT NULL
                         THEN md5_number_lower(concat_ws(chr(31), {known}, kind, status, currency)) END AS id
             FROM transactions
             """
         )
-        [row] = connection.execute(
+        self._connection.unregister("transactions")
+
+    def repeated_row_uids(self) -> int:
+        """Rows so far after the first with the same row_uid."""
+        [(repeated,)] = self._asked("SELECT count(*) - count(DISTINCT row_uid) FROM measured")
+        return int(repeated)
+
+    def profile(
+        self, counts: Mapping[str, int], amounts: Mapping[str, Flow], controls: Sequence[StatementControls] = ()
+    ) -> Profile:
+        """The unit's profile.
+
+        Args:
+            counts: records: raw, stored, rejected; if known not_taken, repeats; rows: transactions, rejects.
+            amounts: by currency, as normalising counted them.
+            controls: what the file's statements say about themselves.
+
+        Raises:
+            CountsIncomplete, MeasuringFailed.
+        """
+        missing = [name for name in ("raw", "stored", "rejected") if name not in counts]
+        if missing:
+            raise CountsIncomplete(missing, sorted(counts))
+        return _profile(self._found(), counts, amounts, controls)
+
+    def _found(self) -> _Found:
+        [row] = self._asked(
             """
             SELECT count(*), count(*) - count(DISTINCT row_uid), count(*) FILTER (is_null),
                    count(id) - count(DISTINCT id), min(booked_on), max(booked_on)
             FROM measured
             """
-        ).fetchall()
-        self.rows, self.repeated_row_uids, self.null_ids, self.repeated_ids, self.first, self.last = row
-        by_currency = connection.execute(
+        )
+        by_currency = self._asked(
             """
             SELECT currency, count(*), coalesce(sum(amount) FILTER (amount > 0), 0),
                    coalesce(-sum(amount) FILTER (amount < 0), 0)
             FROM measured GROUP BY currency ORDER BY currency
             """
-        ).fetchall()
-        self.totals = {code: CurrencyTotals(int(n), int(plus), int(minus)) for code, n, plus, minus in by_currency}
+        )
+        totals = {code: CurrencyTotals(int(n), int(plus), int(minus)) for code, n, plus, minus in by_currency}
         # Sum of 32-bit parts of the keyed row_uids: the same rows give the same digest, in any order. 0 is reserved.
-        sampled = connection.sql(
-            f"""
+        sampled = f"""
             WITH small AS (SELECT DISTINCT id FROM measured WHERE id IS NOT NULL ORDER BY id LIMIT {LIMIT + 1})
             SELECT id, CAST(1 + sum(('0x' || substr(CAST(row_uid AS VARCHAR), 1, 8))::UINTEGER) % 4294967295
                             AS UINTEGER) AS rows
             FROM measured SEMI JOIN small USING (id) GROUP BY id ORDER BY id
             """
-        )
-        self.ids = IdSample.of_rows(sampled.to_arrow_table())
+        with _own_failure():
+            ids = IdSample.of_rows(self._connection.sql(sampled).to_arrow_table())
+        rows, repeated_row_uids, null_ids, repeated_ids, first, last = row
+        return _Found(rows, repeated_row_uids, null_ids, repeated_ids, first, last, totals, ids)
+
+    def _asked(self, query: str) -> list[Any]:
+        with _own_failure():
+            return self._connection.execute(query).fetchall()
+
+
+@contextmanager
+def _own_failure() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        kind = type(error).__name__
+    else:
+        return
+    raise MeasuringFailed(kind)  # outside the handler: the engine's text may quote values
+
+
+_NOTHING = """
+CREATE OR REPLACE TEMP TABLE measured
+    (row_uid UUID, booked_on DATE, amount BIGINT, currency VARCHAR, is_null BOOLEAN, id UBIGINT)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the transactions themselves show."""
+
+    rows: int
+    repeated_row_uids: int
+    null_ids: int
+    repeated_ids: int
+    first: date | None
+    last: date | None
+    totals: Mapping[str, CurrencyTotals]
+    ids: IdSample
 
 
 def _profile(

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actuals_pipelines.validate import CountsIncomplete, Profile, ProfileUnreadable, measure, merge
+from actuals_pipelines.validate import CountsIncomplete, Profile, ProfileUnreadable, merge
 from actuals_pipelines.validate import sample as samples
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals
-from actuals_pipelines_tests.validate.units import a_profile, a_row, a_statement, a_table, counts_of, flows_of
+from actuals_pipelines_tests.validate.units import a_profile, a_row, a_statement, a_table, counts_of, flows_of, measured
 
 
 def test_a_unit_is_measured_into_rows_days_and_control_totals() -> None:
@@ -50,7 +50,7 @@ def test_cleaned_and_keyed_ids_count_as_matching_sees_them() -> None:
     rows = [a_row("1", transaction_id="ORDER-1"), a_row("2", transaction_id="order-1")]
     keys = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16)] * 2, pa.binary(16)))
 
-    profile = measure(a_table(rows).append_column("key_transaction_id", keys), counts_of(2), flows_of(rows))
+    profile = measured(a_table(rows).append_column("key_transaction_id", keys), counts_of(2), flows_of(rows))
 
     assert profile.repeated_ids == 1
 
@@ -74,11 +74,11 @@ def test_what_does_not_add_up_is_counted(counts: dict[str, int], figure: str) ->
     ids=["stored is not what is there", "read is more than stored and rejected", "all agree, the table does not"],
 )
 def test_amounts_that_leak_are_counted_by_currency(flow: AmountSums) -> None:
-    assert measure(a_table([a_row("a")]), counts_of(1), {"EUR": flow}).currencies_off == 1
+    assert measured(a_table([a_row("a")]), counts_of(1), {"EUR": flow}).currencies_off == 1
 
 
 def test_a_currency_that_normalising_never_saw_is_off() -> None:
-    assert measure(a_table([a_row("a")]), counts_of(1), {}).currencies_off == 1
+    assert measured(a_table([a_row("a")]), counts_of(1), {}).currencies_off == 1
 
 
 def test_statements_that_disagree_are_counted_and_gaps_among_them() -> None:
@@ -95,7 +95,7 @@ def test_statements_that_disagree_are_counted_and_gaps_among_them() -> None:
 
 def test_a_unit_without_counts_is_refused_by_name() -> None:
     with pytest.raises(CountsIncomplete, match="stored, rejected"):
-        measure(a_table([]), {"raw": 0}, {})
+        measured(a_table([]), {"raw": 0}, {})
 
 
 def test_files_are_measured_like_tables() -> None:
@@ -103,9 +103,9 @@ def test_files_are_measured_like_tables() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pq.write_table(a_table(rows), Path(folder) / "rows.parquet")
 
-        measured = measure(ds.dataset(folder), counts_of(50), flows_of(rows))
+        found = measured(ds.dataset(folder), counts_of(50), flows_of(rows))
 
-    assert measured.to_bytes() == a_profile(rows).to_bytes()
+    assert found.to_bytes() == a_profile(rows).to_bytes()
 
 
 def test_a_profile_comes_back_from_its_bytes() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid5
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.domain.source import FieldMapping, Source, SourceKind
@@ -15,13 +16,14 @@ from actuals_pipelines.tables import TRANSACTIONS
 from actuals_pipelines.validate import (
     CheckOutcome,
     DayToJudge,
+    Flow,
+    Measuring,
     Profile,
     UnitToJudge,
     UnitVerdict,
     judge_days,
     judge_own,
     judge_units,
-    measure,
 )
 from actuals_pipelines.validate.profile import AmountSums
 
@@ -101,7 +103,20 @@ def a_profile(
 ) -> Profile:
     """Measured from a real table."""
     known = counts or counts_of(len(rows), rejected=rejected)
-    return measure(a_table(rows), known, flows_of(rows), controls)
+    return measured(a_table(rows), known, flows_of(rows), controls)
+
+
+def measured(
+    transactions: pa.Table | ds.Dataset,
+    counts: Mapping[str, int],
+    amounts: Mapping[str, Flow],
+    controls: Sequence[StatementControls] = (),
+) -> Profile:
+    """The profile of a unit that comes in one chunk."""
+    with Measuring() as measuring:
+        measuring.begin()
+        measuring.add(transactions)
+        return measuring.profile(counts, amounts, controls)
 
 
 def a_statement(opening: int | None, closing: int | None, *, credits: int = 0, **changes: Any) -> StatementControls:
