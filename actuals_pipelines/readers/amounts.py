@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from actuals_pipelines.domain.money import MAX_MINOR_UNITS, exponent
 from actuals_pipelines.readers.reading import OptionRefused
@@ -26,8 +26,7 @@ class FieldUnreadable(Exception):
         self.field, self.reason = field, reason
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """Signed minor units, and the same as text ("-12.30"); `stated` is what stood there where it was rounded."""
 
     minor_units: int
@@ -43,6 +42,7 @@ class Amounts:
         if rule is not None and rule not in _ROUNDING:
             raise OptionRefused(format, "rounding", f"one of {', '.join(_ROUNDING)}")
         self._rounding = _ROUNDING[rule] if rule else None
+        self._places: dict[str, int] = {}  # of the currencies met so far
 
     def read(self, text: str, currency: str, field: str, *, negative: bool) -> Amount:
         """Read an unsigned decimal text with a point.
@@ -55,9 +55,11 @@ class Amounts:
             raise FieldUnreadable(
                 field, "it has a sign beside its direction" if signed else "it is not a decimal number"
             )
-        if not _CURRENCY.fullmatch(currency):
-            raise FieldUnreadable(field, "its currency is not an ISO 4217 code")
-        places = exponent(currency)
+        places = self._places.get(currency)
+        if places is None:
+            if not _CURRENCY.fullmatch(currency):
+                raise FieldUnreadable(field, "its currency is not an ISO 4217 code")
+            places = self._places[currency] = exponent(currency)
         whole, _, decimals = text.partition(".")
         stated = None
         if len(decimals) > places:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
@@ -54,7 +54,15 @@ _SUMMARIES = (
     re.compile(r"\s*/SUM/([0-9]+)/([0-9]+)/([0-9,]+)/([0-9,]+)/?", re.ASCII),
 )
 
-Row = dict[str, str | None]
+_OURS = (
+    "statement", "account", "level", "kind", "status", "booked_on", "value_date", "amount", "currency", "gross", "fee",
+    "net", "original_amount", "original_currency", "references", "text", "counterparty", "counterparty_account",
+    "bank_code", *OWN_COLUMNS,
+)  # fmt: skip
+_REFERENCE_AT = _OURS.index("acct_svcr_ref")
+
+Row = tuple[str | None, ...]
+"""`_OURS`: what a row can have but its id, which is known at its message's end. All other columns are null."""
 
 
 class _MtReader:
@@ -111,7 +119,8 @@ class _Statement:
     last_on: str | None = None
     stated_debits: Total | None = None
     stated_credits: Total | None = None
-    rows: list[tuple[Row, int]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str | None:
@@ -191,7 +200,9 @@ class _Pass:
         self.entry: tuple[Line, int] | None = None  # waits for its :86:
         self.details: list[tuple[str, str]] = []  # tag and value of what belongs to the entry
         self.rejected = False  # the last entry: its :86: goes with it
-        self.rows: list[tuple[Row, int]] = []
+        self.rows: list[Row] = []
+        self.lines: list[int] = []
+        self.ids: list[str | None] = []
         self.statements = 0
         self.found: Counter[str] = Counter()
 
@@ -311,18 +322,19 @@ class _Pass:
             statement.add(line)
         if line.stated_date:
             self.found["dates_clamped"] += 1
-        statement.rows.append((_row(line, details, statement), at))
+        statement.rows.append(_row(line, details, statement))
+        statement.lines.append(at)
         if len(statement.rows) >= _MAX_ROWS_HELD:
             self._release(statement)
 
     def _release(self, statement: _Statement) -> None:
         """Let the rows go: a bank reference that stands there twice is no id."""
-        uses = Counter(row["acct_svcr_ref"] for row, _ in statement.rows)
-        for row, _ in statement.rows:
-            reference = row["acct_svcr_ref"]
-            row["transaction_id"] = reference if uses[reference] == 1 else None
+        references = [row[_REFERENCE_AT] for row in statement.rows]
+        uses = Counter(references)
+        self.ids.extend(reference if uses[reference] == 1 else None for reference in references)
         self.rows.extend(statement.rows)
-        statement.rows = []
+        self.lines.extend(statement.lines)
+        statement.rows, statement.lines = [], []
 
     def _finish(self) -> None:
         """The message is over: check which of the two it is, release its rows, chain it to the page before."""
@@ -349,9 +361,13 @@ class _Pass:
             self.reading.controls.append(statement.controls())
 
     def _batch(self) -> pa.RecordBatch:
-        rows, self.rows = self.rows, []
-        columns: list[Any] = [pa.array([row.get(name) for row, _ in rows], pa.string()) for name in COLUMNS]
-        lines = pa.array([line for _, line in rows], pa.int64())
+        found: dict[str, Any] = {"transaction_id": self.ids}
+        found |= dict(zip(_OURS, zip(*self.rows, strict=True), strict=True)) if self.rows else {}
+        count, lines = len(self.rows), pa.array(self.lines, pa.int64())
+        columns = [
+            pa.array(found[name], pa.string()) if name in found else pa.nulls(count, pa.string()) for name in COLUMNS
+        ]
+        self.rows, self.lines, self.ids = [], [], []
         return pa.RecordBatch.from_arrays([*columns, lines], schema=self.reading.schema)
 
 
@@ -371,50 +387,65 @@ def _row(line: Line, texts: list[tuple[str, str]], statement: _Statement) -> Row
             references.setdefault("customer_ref", customer)
     if line.bank_ref:
         references["acct_svcr"] = line.bank_ref
-    code = f"{line.type}/{made.gvc}" if made.gvc else line.type
-    row: Row = {
-        "statement": statement.number or statement.reference,
-        "account": statement.account,
-        "level": "entry",
-        "kind": _GVC_KINDS.get(made.gvc or "", line.kind),
-        "status": "pending" if line.is_expected else "booked",
-        "booked_on": line.booked_on,
-        "value_date": line.value_date,
-        "amount": line.amount.text,
-        "currency": statement.currency,
-        "references": references_text(references),
-        "counterparty": made.name,
-        "bank_code": code or None,
-        "acct_svcr_ref": line.bank_ref,
-        "end_to_end": references.get("end_to_end"),
-        "is_reversal": "true" if line.is_reversal else "false",
-        "booking_text": made.booking_text,
-        "creditor_id": made.creditor_id,
-        "return_reason": made.return_reason,
-        "ultimate_party": made.ultimate,
-        "stated_date": line.stated_date,
-        "amount_stated": line.amount.stated,
-    }
-    if line.supplementary:
-        account, text = _supplementary(line, row, account, text)
-    row["counterparty_account"], row["text"] = account, text
-    return row
+    more = _supplementary(line, statement.currency, text) if line.supplementary else _Supplementary(text)
+    return (
+        statement.number or statement.reference,
+        statement.account,
+        "entry",
+        _GVC_KINDS.get(made.gvc, line.kind) if made.gvc else line.kind,
+        "pending" if line.is_expected else "booked",
+        line.booked_on,
+        line.value_date,
+        line.amount.text,
+        statement.currency,
+        more.gross,
+        more.fee,
+        line.amount.text if more.fee else None,
+        more.original_amount,
+        more.original_currency,
+        references_text(references) if references else None,
+        more.text,
+        made.name,
+        account or more.account,
+        f"{line.type}/{made.gvc}" if made.gvc else line.type or None,
+        line.bank_ref,
+        references.get("end_to_end"),
+        "true" if line.is_reversal else "false",
+        made.booking_text,
+        made.creditor_id,
+        made.return_reason,
+        made.ultimate,
+        line.stated_date,
+        line.amount.stated,
+    )
 
 
-def _supplementary(line: Line, row: Row, account: str | None, text: str | None) -> tuple[str | None, str | None]:
+class _Supplementary(NamedTuple):
     """The lines below a :61:: the other side's account, the amount in another currency and the charges, or text."""
+
+    text: str | None
+    account: str | None = None
+    original_amount: str | None = None
+    original_currency: str | None = None
+    gross: str | None = None
+    fee: str | None = None
+
+
+def _supplementary(line: Line, currency: str | None, text: str | None) -> _Supplementary:
     more = line.supplementary
     if is_account(more):
-        return account or more, text
+        return _Supplementary(text, account=more)
+    if text is None or more not in text:
+        text = f"{more}\n{text}" if text else more
+    made = _Supplementary(text)
     original, charge = other_amount(more, "OCMT"), other_amount(more, "CHGS")
+    if original is None:
+        return made
     sign = "-" if line.amount.minor_units < 0 else ""
-    if original and original[0] != row["currency"]:
-        row["original_currency"], row["original_amount"] = original[0], sign + original[1]
-    if original and charge and original[0] == charge[0] == row["currency"]:
-        amount, fee = Decimal(line.amount.text), -Decimal(charge[1])
-        gross = Decimal(sign + original[1])
-        if gross + fee == amount:
-            row["gross"], row["fee"], row["net"] = format(gross, "f"), format(fee, "f"), line.amount.text
-    if text is None:
-        return account, more
-    return account, text if more in text else f"{more}\n{text}"
+    if original[0] != currency:
+        return made._replace(original_amount=sign + original[1], original_currency=original[0])
+    if charge and charge[0] == currency:
+        gross, fee = Decimal(sign + original[1]), -Decimal(charge[1])
+        if gross + fee == Decimal(line.amount.text):  # the charges are part of the amount
+            return made._replace(gross=format(gross, "f"), fee=format(fee, "f"))
+    return made

@@ -15,6 +15,7 @@ from actuals_pipelines.readers.mt940.entry import is_account
 _SUBFIELDS = re.compile(r"\s*([0-9]{3})?\s*([?~+<^|@])[0-9]{2}", re.ASCII)
 _SPLIT = {sign: re.compile(rf"{re.escape(sign)}([0-9]{{2}})", re.ASCII) for sign in "?~+<^|@"}
 _PURPOSE = frozenset(map(str, (*range(20, 30), *range(60, 70))))
+_KNOWN = frozenset(("00", "10", "30", "31", "32", "33", "34", "38"))  # with sheet number, bank, text key
 _PIECE = 27  # characters of a full subfield: the next one goes on in the middle of a word
 _FULL_LINE = 65  # of a line of the message, with its tag
 _TAG = re.compile(r"(MTLG(?=:)|(?:EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|IBAN|BIC|COAM|OAMT|PURP|RREF)(?=\+)).")
@@ -92,21 +93,16 @@ def read_ns(text: str) -> Details:
 
 def _subfields(text: str, gvc: str | None, sign: str) -> Details:
     """Lines are cut anywhere, subfields at 27 characters: both go on where they stopped."""
-    _, *pieces = _SPLIT[sign].split(text.replace("\n", ""))
-    made = Details(gvc=gvc)
-    purpose, names, rest = [], [], []
-    for code, value in zip(pieces[::2], pieces[1::2], strict=True):
-        if code in _PURPOSE:
-            purpose.append(value)
-        elif code in ("32", "33"):
-            names.append(value)
-        elif code == "00":
-            made.booking_text = value.strip() or None
-        elif code == "38" or (code == "31" and not made.account):
-            made.account = value.replace(" ", "") or made.account
-        elif code not in ("10", "30", "34", "31"):  # sheet number, bank, text key
-            rest.append(value.strip())
-    made.name = _glued(names) or None
+    pieces = _SPLIT[sign].split(text.replace("\n", ""))
+    found = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    purpose = [value for code, value in found.items() if code in _PURPOSE]
+    rest = [value.strip() for code, value in found.items() if code not in _PURPOSE and code not in _KNOWN]
+    if 2 * len(found) < len(pieces) - 1:  # a code stands twice, in a text for example: nothing of it is lost
+        purpose = [value for code, value in zip(pieces[1::2], pieces[2::2], strict=True) if code not in _KNOWN]
+        rest = []
+    made = Details(gvc=gvc, booking_text=found.get("00", "").strip() or None)
+    made.account = (found.get("38") or found.get("31", "")).replace(" ", "") or None
+    made.name = _glued([found[code] for code in ("32", "33") if code in found]) or None
     purpose_text = _glued(purpose)
     if "+" in purpose_text:
         purpose_text = _tagged(purpose_text, made)

@@ -131,7 +131,7 @@ def other_amount(text: str, code: str) -> tuple[str, str] | None:
 
 def _point(number: str) -> str:
     """The comma as a point. Two marks are left alone: what they mean would be a guess, and it is refused."""
-    return number.replace(",", ".") if number.count(",") == 1 and "." not in number else number.replace(",", "..")
+    return number.replace(",", ".") if "." not in number else number.replace(",", "..")
 
 
 @lru_cache(maxsize=4096)

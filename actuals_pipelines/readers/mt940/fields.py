@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from actuals_pipelines.readers.reading import MAX_FIELD_BYTES, FileRefused
 from actuals_pipelines.readers.text import Utf8Stream
@@ -19,13 +19,8 @@ _TAGS = frozenset(
 _END = re.compile(r"\n(?:-(?:\}[^\n]*|XXX[^\n]*|[ \t\x03]*)(?=\n|$)|\{1:)")
 
 
-class Field(NamedTuple):
-    """One field: its value with LF between lines, the line it begins on, what follows the message's end, or None."""
-
-    tag: str
-    value: str
-    line: int
-    after_end: str | None
+Field = tuple[str, str, int, str | None]
+"""Tag, value with LF between its lines, the line it begins on, what follows the message's end or None if it goes on."""
 
 
 def text_stream(stream: BinaryIO, encoding: str | None, format: str) -> Utf8Stream:
@@ -69,7 +64,9 @@ def fields(stream: Utf8Stream, format: str) -> Iterator[Field]:
         begins, colon, rest = part.partition(":")
         if colon and begins in _TAGS:
             if tag:
-                yield _field(tag, value, line)
+                yield (
+                    (tag, value, line, None) if "\n-" not in value and "\n{" not in value else _field(tag, value, line)
+                )
             tag, value, line = begins, rest, at
         elif tag:
             value = f"{value}\n:{part}"
@@ -99,11 +96,8 @@ def _parts(stream: Utf8Stream, format: str) -> Iterator[tuple[str, int]]:
 
 
 def _field(tag: str, value: str, line: int) -> Field:
-    if "\n-" in value or "\n{" in value:
-        end = _END.search(value)
-        if end:
-            return Field(tag, value[: end.start()], line, value[end.start() :])
-    return Field(tag, value, line, None)
+    end = _END.search(value)
+    return (tag, value[: end.start()], line, value[end.start() :]) if end else (tag, value, line, None)
 
 
 def _too_long(format: str, line: int) -> FileRefused:
