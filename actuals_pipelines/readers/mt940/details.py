@@ -16,6 +16,7 @@ _SUBFIELDS = re.compile(r"\s*([0-9]{3})?\s*([?~+<^|@])[0-9]{2}", re.ASCII)
 _SPLIT = {sign: re.compile(rf"{re.escape(sign)}([0-9]{{2}})", re.ASCII) for sign in "?~+<^|@"}
 _PURPOSE = frozenset(map(str, (*range(20, 30), *range(60, 70))))
 _KNOWN = frozenset(("00", "10", "30", "31", "32", "33", "34", "38"))  # with sheet number, bank, text key
+_PURPOSE_OR_KNOWN = _PURPOSE | _KNOWN
 _PIECE = 27  # characters of a full subfield: the next one goes on in the middle of a word
 _FULL_LINE = 65  # of a line of the message, with its tag
 _TAG = re.compile(r"(MTLG(?=:)|(?:EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|IBAN|BIC|COAM|OAMT|PURP|RREF)(?=\+)).")
@@ -96,7 +97,7 @@ def _subfields(text: str, gvc: str | None, sign: str) -> Details:
     pieces = _SPLIT[sign].split(text.replace("\n", ""))
     found = dict(zip(pieces[1::2], pieces[2::2], strict=True))
     purpose = [value for code, value in found.items() if code in _PURPOSE]
-    rest = [value.strip() for code, value in found.items() if code not in _PURPOSE and code not in _KNOWN]
+    rest = [found[code].strip() for code in sorted(found.keys() - _PURPOSE_OR_KNOWN)]
     if 2 * len(found) < len(pieces) - 1:  # a code stands twice, in a text for example: nothing of it is lost
         purpose = [value for code, value in zip(pieces[1::2], pieces[2::2], strict=True) if code not in _KNOWN]
         rest = []

@@ -13,8 +13,9 @@ from actuals_pipelines.readers.amounts import Amount, Amounts, FieldUnreadable, 
 # Value date, entry date (blanks at some banks), mark, third letter of the currency, amount, type, references, more.
 # Real files have references longer than 16, amounts filled with zeros, and blanks in all places.
 _ENTRY = re.compile(
-    r"\s*([0-9]{6}) *([0-9]{4})? *(R[CD]|E[CD]|[CD])([A-Z])? *([0-9.,]+) *(?:([A-Z][A-Z0-9 ]{3})([^\n]*))?(?:\n(.*))?",
-    re.ASCII | re.DOTALL | re.IGNORECASE,
+    r"\s*([0-9]{6}) *([0-9]{4})? *([RrEe]?[CcDd])([A-Za-z])? *([0-9.,]+) *"
+    r"(?:([A-Za-z][A-Za-z0-9 ]{3})([^\n]*))?(?:\n(.*))?",
+    re.ASCII | re.DOTALL,
 )
 _BALANCE = re.compile(r"\s*([CD])([0-9]{6})([A-Z]{3})?\s*([0-9.,]+)", re.ASCII)
 _TOTAL = re.compile(r"\s*([0-9]{1,5})\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
