@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": ("audit", "What people did to a tenant and its data."),
     "error": ("error", "What a library really said when it failed: list, show."),
     "up": ("up", "Run the home until Ctrl-C: doors, Dagster, its UI."),
+    "alert": ("alert", "What is wrong now; test the channels that tell of it."),
     "status": ("status", "Which services run, where, and whether they do their work."),
     "demo": ("demo", "Run the main job with two tenants and known defects, in a home of its own."),
     "demo-data": ("demo_data", "Write a shop's order-to-cash with known defects."),

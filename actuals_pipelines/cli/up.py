@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -10,10 +11,12 @@ from datetime import UTC, datetime
 import click
 
 from actuals_pipelines.cli.options import home_option
+from actuals_pipelines.operations.alerts.watchdog import watch
 from actuals_pipelines.operations.certificates import ensure_certificates
 from actuals_pipelines.operations.dagster_home import prepare_dagster
 from actuals_pipelines.operations.health import all_healthy, health, location_health
 from actuals_pipelines.operations.locations import forget_projections
+from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.platform_credentials import read_platform_credentials
 from actuals_pipelines.operations.running import HomeIsRunning, announce, dagster_link, running, withdraw
 from actuals_pipelines.operations.servers import running_postgres
@@ -22,6 +25,7 @@ from actuals_pipelines.operations.supervisor import run
 from actuals_pipelines.settings import Home
 
 START_TIMEOUT_SECONDS = 120
+STOP_TIMEOUT_SECONDS = 10  # a look under way
 
 
 @click.command()
@@ -46,13 +50,31 @@ def up(home: Home, look_every: int) -> None:
                 found=found,
                 look_every_seconds=look_every,
             )
-            threading.Thread(target=_tell_when_healthy, args=(home, dagster_link(home, found)), daemon=True).start()
+            link, stop = dagster_link(home, found), threading.Event()
+            beside = threading.Thread(target=_tell_and_watch, args=(platform, link, stop), daemon=True)
+            beside.start()
             run(services, logs=home.run / "logs", sockets=sockets)
+            stop.set()
+            beside.join(STOP_TIMEOUT_SECONDS)
     finally:
         withdraw(home)
         forget_projections(home)
         shutil.rmtree(sockets, ignore_errors=True)
     click.echo("Stopped.")
+
+
+def _tell_and_watch(platform: Platform, link: str, stop: threading.Event) -> None:
+    """Tell when all is healthy; from then on watch, and tell through the channels when something is not."""
+    logs = platform.home.run / "logs"
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = logging.FileHandler(logs / "alerts.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    alerts = logging.getLogger("actuals.alerts")
+    alerts.addHandler(handler)
+    alerts.setLevel(logging.INFO)
+    alerts.propagate = False
+    _tell_when_healthy(platform.home, link)
+    watch(platform, stop)
 
 
 def _tell_when_healthy(home: Home, link: str) -> None:

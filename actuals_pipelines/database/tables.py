@@ -279,6 +279,32 @@ tenant = sa.Table(
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
 )
 
+alert = sa.Table(  # what is or was wrong; names, ids and counts only
+    "alert",
+    CONTROL,
+    _id(),
+    sa.Column("key", sa.Text, nullable=False),  # what it is about: the same key is the same alert
+    sa.Column("scope", sa.Text, nullable=False),  # what was looked at: only who looked there may resolve it
+    sa.Column("severity", sa.Text, nullable=False),  # error | warning
+    sa.Column("tenant", sa.Text),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("advice", sa.Text, nullable=False),
+    sa.Column("opened_at", _TIME, nullable=False),
+    sa.Column("resolved_at", _TIME),
+    sa.Index("alert_open", "key", unique=True, postgresql_where=sa.text("resolved_at is null")),
+)
+
+alert_delivery = sa.Table(  # an outbox: a mail server that is down delays an alert and does not lose it
+    "alert_delivery",
+    CONTROL,
+    sa.Column("alert_id", sa.Uuid, sa.ForeignKey("alert.id"), primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("event", sa.Text, primary_key=True),  # opened | resolved
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("delivered_at", _TIME),
+    sa.Column("failure", sa.Text),  # the kind of the last error, never its text
+)
+
 tenant_version = sa.Table(
     "tenant_version",
     CONTROL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from enum import StrEnum
 
 
@@ -68,6 +69,14 @@ class FieldMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """When something must have come from a source again; without it nobody is told that it is late."""
+
+    by: time  # in the source's time zone
+    business_days: bool  # Monday to Friday; else every day
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One source of one tenant, as its YAML says it.
 
@@ -94,4 +103,5 @@ class Source:
     repull_days: int = 3  # oauth_api: how many past days the schedule asks for again
     day_from: str = "arrival"  # inbox: "timestamp" takes the event's own day instead of the day it arrived
     raw_days: int = 100  # after so many days the unit's raw key is destroyed
+    expected: Expected | None = None
     expectations: tuple[Mapping[str, object], ...] = ()  # row-level Great Expectations, from YAML

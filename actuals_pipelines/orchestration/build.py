@@ -7,7 +7,6 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.orchestration.alerts import alert_sensors
 from actuals_pipelines.orchestration.assets import tenant_assets
 from actuals_pipelines.orchestration.home import HomeResource
 from actuals_pipelines.orchestration.housekeeping import DAILY, housekeeping
@@ -50,7 +49,7 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         jobs=[*jobs, *([housekeeping] if tenants else [])],
-        sensors=[*sensors, *(alert_sensors() if tenants else [])],
+        sensors=sensors,
         schedules=schedules,
         resources={"home": home or HomeResource(), "io_manager": refusing_io_manager},
         executor=dg.in_process_executor,

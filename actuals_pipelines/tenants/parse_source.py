@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from actuals_pipelines.domain.source import FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
+from actuals_pipelines.domain.source import Expected, FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
 from actuals_pipelines.tenants.parse_package import complain_of_missing_fields, read_mapping
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest
@@ -74,6 +75,7 @@ def _delivered(place: Place, time_zone: str) -> Source:
         repull_days=place["repull_days"].number(3),
         day_from=place["day_from"].text("arrival"),
         raw_days=place["raw_days"].number(100),
+        expected=_expected(place["expected"]),
     )
 
 
@@ -95,7 +97,14 @@ def _derived(place: Place, delivered: Mapping[str, Source]) -> Source:
         return Source(name=place["name"].text(), kind=SourceKind.DERIVED, format="csv", **made)
     name = place["name"].text()
     return replace(
-        parent, name=name, kind=SourceKind.DERIVED, derived_from=parent.name, connector=None, connection={}, **made
+        parent,
+        name=name,
+        kind=SourceKind.DERIVED,
+        derived_from=parent.name,
+        connector=None,
+        connection={},
+        expected=None,
+        **made,
     )
 
 
@@ -118,6 +127,12 @@ def _what_it_makes(place: Place, format: str) -> dict[str, Any]:
         "long_numbers": place["long_numbers"].mapping(),
         "expectations": tuple(_expectation(part) for part in place["expectations"].items()),
     }
+
+
+def _expected(place: Place) -> Expected | None:
+    if not place.exists:
+        return None
+    return Expected(time.fromisoformat(place["by"].text()), place["on"].text("every day") == "business days")
 
 
 def mapped_fields(mapping: FieldMapping, iterations: Collection[FieldMapping]) -> set[str]:

@@ -101,7 +101,7 @@ def test_two_jobs_and_two_sensors_for_each_time_zone() -> None:
     assert jobs - {"housekeeping"} == {
         f"{job}_{zone}" for job in ("take_in", "reconcile") for zone in ("europe_amsterdam", "asia_tokyo")
     }
-    looks = {sensor.name for sensor in repository.sensor_defs if not sensor.name.startswith("alerts")}
+    looks = {sensor.name for sensor in repository.sensor_defs}
     assert looks == {f"{s}_{zone}" for s in ("arrivals", "published") for zone in ("europe_amsterdam", "asia_tokyo")}
     assert all(sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs)
 

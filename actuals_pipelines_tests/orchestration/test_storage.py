@@ -1,14 +1,8 @@
 """Dagster's storage on a real server: what a range run writes, and with how many connections."""
 
-from collections.abc import Iterator
-
 import dagster as dg
-import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
-
-from actuals_pipelines.operations.dagster_home import dagster_yaml
-from actuals_pipelines_tests.conftest import RunningPostgres
 
 KEY = dg.AssetKey("book")
 DAYS = dg.DailyPartitionsDefinition("2026-11-01")
@@ -27,26 +21,6 @@ def book(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ig
         evaluation = dg.AssetCheckEvaluation(asset_key=KEY, check_name="verdict", passed=day != WEEK[3], partition=day)
         context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]  # as in orchestration.assets
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="verdict", passed=False)])
-
-
-@pytest.fixture(scope="module")
-def instance(
-    postgres: RunningPostgres, platform: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dg.DagsterInstance]:
-    """An instance with the home's very dagster.yaml."""
-    folder = tmp_path_factory.mktemp("dagster")
-    (folder / "dagster.yaml").write_text(dagster_yaml(postgres.address))
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "HOST": postgres.address.host,
-            "PORT": str(postgres.address.port),
-            "USER": "dagster",
-            "PASSWORD": platform["dagster"],
-        }.items():
-            environment.setenv(f"ACTUALS_DAGSTER_PG_{name}", value)
-        environment.setenv("DAGSTER_EVENT_BATCH_SIZE", "200")
-        with dg.DagsterInstance.from_config(str(folder)) as made:
-            yield made
 
 
 def test_a_range_run_keeps_its_connections_and_records_each_day(instance: dg.DagsterInstance) -> None:
