@@ -10,6 +10,7 @@ import click
 from actuals_pipelines.cli.options import home_option, json_option, print_json
 from actuals_pipelines.operations.health import status_document
 from actuals_pipelines.operations.running import dagster_link, running
+from actuals_pipelines.report.words import plural
 from actuals_pipelines.settings import Home
 
 
@@ -34,6 +35,14 @@ def status(home: Home, as_json: bool, link: bool) -> None:
             words = "healthy" if location["healthy"] else "NOT healthy"
             tenants = ", ".join(_tenant(one) for one in document["tenants"] if one["location"] == location["name"])
             click.echo(f"  {location['name']:<10} {words:<12} {tenants or 'no tenant'}")
+        for one in document["tenants"]:
+            if one["arrivals_stuck"] is None and found:
+                click.echo(f"  {one['name']}: its database cannot be asked")
+            elif one["arrivals_stuck"]:
+                click.echo(
+                    f"  {one['name']}: {plural(one['arrivals_stuck'], 'arrival')} that no run will take: "
+                    f"actuals source arrivals {one['name']}"
+                )
         if not home.four_eyes:
             click.echo("  four eyes: off (home.json): one person alone may release a held unit")
         if "link" in document:

@@ -3,7 +3,7 @@
 `land` takes a stream (an upload, a pull), `claim_arrivals` what doors left, `land_inbox` what was pushed.
 """
 
-from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, look_again, refused_on, unclaimed
+from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, count_stuck, look_again, refused_on, unclaimed
 from actuals_pipelines.landing.derived import derive_units, units_sharing
 from actuals_pipelines.landing.inbox import land_inbox
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
@@ -15,6 +15,7 @@ __all__ = [
     "RawGone",
     "Unclaimed",
     "claim_arrivals",
+    "count_stuck",
     "delete_unnamed",
     "derive_units",
     "destroy_raw",

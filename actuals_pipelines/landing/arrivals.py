@@ -129,6 +129,15 @@ def unclaimed(env: TenantEnvironment) -> list[Unclaimed]:
     ]
 
 
+def count_stuck(env: TenantEnvironment) -> int:
+    """How many arrivals no run will take: no source of the tenant takes them, or they were refused."""
+    known = [source.name for source in env.tenant.sources]
+    found = _waiting().subquery()
+    is_stuck = sa.or_(found.c.refused.is_not(None), found.c.source_name.is_(None), found.c.source_name.not_in(known))
+    with env.engine.begin() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(found).where(is_stuck)).scalar_one())
+
+
 def refused_on(env: TenantEnvironment, source: str, days: Iterable[date]) -> list[Unclaimed]:
     """The arrivals of a source that were refused on these days: something was delivered that is not in the books."""
     wanted = set(days)

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from actuals_pipelines.database.server import engine
 from actuals_pipelines.encryption.providers import provider_for
+from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.landing import count_stuck
 from actuals_pipelines.operations.dagster_client import DagsterRefused
-from actuals_pipelines.operations.loaded import load_tenants
+from actuals_pipelines.operations.loaded import LoadedTenant, load_tenants
 from actuals_pipelines.operations.locations import COMMON, Location, location_of, locations_of
 from actuals_pipelines.operations.platform_credentials import DAGSTER, read_platform_credentials
 from actuals_pipelines.operations.running import Running, dagster_of, running, trusted
@@ -80,6 +82,7 @@ _HEARTBEAT = (
 
 def status_document(home: Home) -> dict[str, Any]:
     """What `actuals status --json` prints."""
+    is_running = running(home) is not None
     return {
         "home": str(home.root),
         "ca_certificate": str(home.tls / "ca.pem"),
@@ -87,10 +90,26 @@ def status_document(home: Home) -> dict[str, Any]:
         "services": [asdict(one) for one in health(home)],
         "locations": [asdict(one) for one in location_health(home)],
         "tenants": [
-            {"name": one.asset_prefix, "isolation": one.tenant.isolation, "location": location_of(one)}
+            {
+                "name": one.asset_prefix,
+                "isolation": one.tenant.isolation,
+                "location": location_of(one),
+                "arrivals_stuck": _arrivals_stuck(one) if is_running else None,
+            }
             for one in load_tenants(home)
         ],
     }
+
+
+def _arrivals_stuck(tenant: LoadedTenant) -> int | None:
+    """What arrived and no run will take; None where the tenant cannot be asked, which must not hide the others."""
+    try:
+        with tenant.opened("status") as environment:
+            found = count_stuck(environment)
+            environment.close()
+            return found
+    except ActualsError:
+        return None
 
 
 def _loaded_locations(home: Home, found: Running) -> dict[str, bool]:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
-from actuals_pipelines.landing import claim_arrivals, look_again, refused_on, unclaimed, unit_name
+from actuals_pipelines.landing import claim_arrivals, count_stuck, look_again, refused_on, unclaimed, unit_name
 from actuals_pipelines.landing.arrivals import NotRefused, day_in_name
 from actuals_pipelines.store import catalogue
 from actuals_pipelines_tests.landing.doors import BANK, NOW, Doors
@@ -64,6 +64,17 @@ def test_the_day_of_an_arrival(acme: Doors, name: str, partition: date | None, d
 def test_a_day_is_read_from_a_name_only_where_it_stands_for_itself(name: str, day: date | None) -> None:
     """A time may follow it, digits of a longer number may not surround it."""
     assert day_in_name(name) == day
+
+
+def test_only_what_no_run_will_take_is_stuck(acme: Doors) -> None:
+    """A file nobody claims and one that was altered; not the one that merely waits for the next run."""
+    acme.drop(None, b"what is this", name="unknown.csv")
+    altered = acme.drop(BANK, b"<Stmt>1</Stmt>")
+    (acme.env.prefix / "drop" / str(altered)).write_bytes(b"")
+    claim_arrivals(acme.env, NOW)
+    acme.drop(BANK, b"<Stmt>2</Stmt>")
+
+    assert count_stuck(acme.env) == 2
 
 
 def test_what_no_source_claims_stays_sealed_and_is_listed(acme: Doors) -> None:
