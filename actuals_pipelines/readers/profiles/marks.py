@@ -7,7 +7,8 @@ between them is refused with both.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from zoneinfo import available_timezones
 
 from actuals_pipelines.domain.money import exponents
@@ -15,7 +16,6 @@ from actuals_pipelines.expressions import literal
 from actuals_pipelines.readers.profiles.profile import Amounts
 from actuals_pipelines.readers.reading import FileRefused
 
-AMOUNT_TYPE = "DECIMAL(25, 8)"  # 17 digits before the point, 8 behind it; sums of columns stay within 38
 _ISO_TIMES = (
     "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M",
     "%Y-%m-%d",
@@ -31,6 +31,11 @@ _ABBREVIATIONS = {
 }  # fmt: skip
 
 
+def amount_type(marks: Amounts) -> str:
+    """Within 64 bits, because DuckDB computes those several times faster; 12 digits stand before the point at most."""
+    return f"DECIMAL(18, {marks.decimals})"
+
+
 def exponent(currency: str) -> str:
     """SQL: how many decimals the currency of a SQL text has; 2 where it is not known."""
     groups: dict[int, list[str]] = {}
@@ -40,50 +45,62 @@ def exponent(currency: str) -> str:
     return f"(CASE {arms} ELSE 2 END)"
 
 
+def clean_amount(text: str, marks: Amounts) -> str:
+    """SQL: an amount's text without currency signs, with the plain minus; what `amount` reads."""
+    for symbol in marks.symbols:
+        text = f"trim(replace({text}, {literal(symbol)}, ''))"
+    if marks.thousands == " ":
+        text = f"replace(replace({text}, '\u202f', ' '), '\u00a0', ' ')"
+    return f"replace({text}, '−', '-')"  # the typographic minus of shops' exports
+
+
 def amount(text: str, marks: Amounts, currency: str) -> str:
-    """SQL: a text as `AMOUNT_TYPE` in major units, NULL where it is no number written with these marks.
+    """SQL: a clean text as `amount_type` in major units, NULL where it is no number written with these marks.
 
     A sign may stand before or behind the number, and brackets make it negative.
     """
-    for symbol in marks.symbols:
-        text = f"replace({text}, {literal(symbol)}, '')"
     decimal, thousands = re.escape(marks.decimal or "."), re.escape(marks.thousands)
-    if thousands:
-        text = f"replace(replace({text}, '\u202f', ' '), '\u00a0', ' ')" if marks.thousands == " " else text
-    text = f"replace(trim({text}), '−', '-')"  # the typographic minus of shops' exports
     whole = f"([0-9]+|[0-9]{{1,3}}({thousands}[0-9]{{3}})+)" if thousands else "[0-9]+"
-    number = f"({whole}({decimal}[0-9]{{0,8}}0*)?|{decimal}[0-9]{{1,8}})" if marks.unit == "major" else "[0-9]+"
+    behind = f"[0-9]{{0,{marks.decimals}}}0*"
+    number = f"({whole}({decimal}{behind})?|{decimal}[0-9]{behind})" if marks.unit == "major" else "[0-9]+"
+    in_brackets = "[(]" + number + "[)]"
     plain = f"replace({text}, {literal(marks.thousands)}, '')" if thousands else text
     if marks.decimal == ",":
         plain = f"replace({plain}, ',', '.')"
     shift = {"major": "", "hundredths": " || 'e-2'", "minor": f" || 'e-' || {exponent(currency)}"}[marks.unit]
-    in_brackets = "[(]" + number + "[)]"
     value = (
         f"CASE WHEN regexp_full_match({text}, {literal('[+-]?' + number)}) THEN {plain}{shift} "
         f"WHEN regexp_full_match({text}, {literal(number + ' ?-')}) THEN '-' || rtrim({plain}, '- '){shift} "
         f"WHEN regexp_full_match({text}, {literal(in_brackets)}) THEN '-' || trim({plain}, '()'){shift} END"
     )
-    cast = f"TRY_CAST({value} AS {AMOUNT_TYPE})"
-    return rounded(cast, currency) if marks.is_rounded else cast
+    largest = 10 ** (18 - marks.decimals - 2)  # so that a hundred columns still add up
+    cast = f"TRY_CAST({value} AS DECIMAL(38, 8))" if marks.is_rounded else f"TRY_CAST({value} AS {amount_type(marks)})"
+    cast = rounded(cast, currency, marks) if marks.is_rounded else cast
+    return f"CASE WHEN abs({cast}) < {largest} THEN {cast} END"
 
 
-def rounded(value: str, currency: str) -> str:
+def rounded(value: str, currency: str, marks: Amounts) -> str:
     """SQL: an amount rounded half away from zero to its currency's decimals."""
-    arms = " ".join(f"WHEN {digits} THEN CAST(round({value}, {digits}) AS {AMOUNT_TYPE})" for digits in (0, 3, 4))
-    return f"(CASE {exponent(currency)} {arms} ELSE CAST(round({value}, 2) AS {AMOUNT_TYPE}) END)"
+    kind = amount_type(marks)
+    arms = " ".join(f"WHEN {digits} THEN CAST(round({value}, {digits}) AS {kind})" for digits in (0, 3, 4))
+    return f"(CASE {exponent(currency)} {arms} ELSE CAST(round({value}, 2) AS {kind}) END)"
 
 
-def amount_text(value: str) -> str:
-    """SQL: an amount as plain text without trailing zeros."""
-    return f"rtrim(rtrim(CAST(CAST({value} AS {AMOUNT_TYPE}) AS VARCHAR), '0'), '.')"
+def amount_text(value: str, marks: Amounts) -> str:
+    """SQL: an amount as plain text with two decimals, or more where it has more."""
+    text, more = f"CAST({value} AS VARCHAR)", marks.decimals - 2
+    return f"CASE WHEN right({text}, {more}) = '{'0' * more}' THEN left({text}, -{more}) ELSE rtrim({text}, '0') END"
 
 
-def minor_units(value: str, currency: str) -> str:
-    """SQL: an amount as BIGINT, NULL where it has more decimals than its currency or is beyond all bounds."""
-    scale = f"(CASE {exponent(currency)} WHEN 0 THEN 1 WHEN 3 THEN 1000 WHEN 4 THEN 10000 ELSE 100 END)"
-    scaled = f"CAST({value} AS {AMOUNT_TYPE}) * {scale}"
-    whole = f"TRY_CAST({scaled} AS BIGINT)"
-    return f"CASE WHEN {whole} = {scaled} AND abs({whole}) <= 1000000000000000 THEN {whole} END"
+def scale(currency: str) -> str:
+    """SQL: how many minor units a major one has."""
+    return f"(CASE {exponent(currency)} WHEN 0 THEN 1 WHEN 3 THEN 1000 WHEN 4 THEN 10000 ELSE 100 END)"
+
+
+def minor_units(value: str, scale: str) -> str:
+    """SQL: an amount as BIGINT, NULL where it has more decimals than its currency."""
+    whole = f"TRY_CAST({value} * {scale} AS BIGINT)"
+    return f"CASE WHEN {whole} = {value} * {scale} THEN {whole} END"
 
 
 def day(text: str, formats: Iterable[str]) -> str:
@@ -96,54 +113,61 @@ def day(text: str, formats: Iterable[str]) -> str:
     return f"CAST(coalesce({', '.join(tries)}, NULL) AS VARCHAR)"
 
 
-def moment(text: str, formats: Iterable[str], zone: str) -> str:
-    """SQL: a text as ISO 8601, with its offset where one is known; NULL where it cannot be read.
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """SQL of a column of instants, in steps: each reads the column of the one before by name, and so stands once."""
+
+    local: str  # of the text: TIMESTAMP as the text has it
+    offset: str  # of text and local: "+01:00", or NULL
+    written: str  # of local and offset: ISO 8601, with the offset where one is known
+
+
+def moment(text: str, local: str, offset: str, formats: Sequence[str], zone: str) -> Moment:
+    """How a text is read as an instant.
 
     Args:
+        text, local, offset: names of the columns with the text and with what the first two steps make.
         formats: strptime's, with %z where the text ends in an offset; `epoch` and `epoch_ms` are UTC; none: ISO.
         zone: SQL of the name of the zone of texts without an offset: IANA's, or an abbreviation; '' for none.
     """
-    tries = []
-    for each in formats or ("iso",):
-        if each in ("epoch", "epoch_ms"):
-            micros = 1_000_000 if each == "epoch" else 1_000
-            number = f"TRY_CAST({text} AS BIGINT)"
-            inside = f"{number} BETWEEN 0 AND {7_258_118_400 * 1_000_000 // micros}"
-            written = f"CAST(make_timestamp({number} * {micros}) AS VARCHAR)"
-            tries.append(f"CASE WHEN {inside} THEN replace({written}, ' ', 'T') || '+00:00' END")
-            continue
-        local = [each.replace("%z", "").strip()] if each != "iso" else list(_ISO_TIMES)
-        has_offset = each == "iso" or "%z" in each
-        bare = f"regexp_replace({text}, {literal(_OFFSET)}, '')" if has_offset else text
-        parsed = f"try_strptime({bare}, [{', '.join(map(literal, local))}])"
-        own = f"nullif(regexp_extract({text}, {literal(_OFFSET)}, 1), '')" if has_offset else "NULL"
-        offset = f"coalesce({_offset(own)}, {zone_offset(zone, parsed) if zone else 'NULL'}, '')"
-        inside = f"{parsed} BETWEEN TIMESTAMP '1900-01-01' AND TIMESTAMP '2199-12-31'"
-        tries.append(f"CASE WHEN {inside} THEN replace(CAST({parsed} AS VARCHAR), ' ', 'T') || {offset} END")
-    return f"coalesce({', '.join(tries)}, NULL)"
+    if formats and formats[0] in ("epoch", "epoch_ms"):
+        micros = 1_000_000 if formats[0] == "epoch" else 1_000
+        number = f"TRY_CAST({text} AS BIGINT)"
+        inside = f"{number} BETWEEN 0 AND {7_258_118_400 * 1_000_000 // micros}"
+        return Moment(
+            f"CASE WHEN {inside} THEN make_timestamp({number} * {micros}) END", "'+00:00'", _written(local, offset)
+        )
+    known = [each.replace("%z", "").strip() for each in formats] or list(_ISO_TIMES)
+    has_offset = not formats or any("%z" in each for each in formats)
+    bare = f"regexp_replace({text}, {literal(_OFFSET)}, '')" if has_offset else text
+    parsed = f"try_strptime({bare}, [{', '.join(map(literal, known))}])"
+    found = []
+    if has_offset:
+        own = f"nullif(regexp_extract({text}, {literal(_OFFSET)}, 1), '')"
+        found.append(
+            f"CASE WHEN {own} IN ('Z', 'UTC', 'GMT') THEN '+00:00' ELSE left({own}, 3) || ':' || right({own}, 2) END"
+        )
+    if zone:
+        found.append(_zone_offset(zone, local))
+    return Moment(parsed, f"coalesce({', '.join(found)}, NULL)" if found else "NULL", _written(local, offset))
 
 
-def _offset(own: str) -> str:
-    """SQL: Z, UTC, +0100 and +01:00 as +01:00."""
-    if own == "NULL":
-        return own
-    return f"CASE WHEN {own} IN ('Z', 'UTC', 'GMT') THEN '+00:00' ELSE left({own}, 3) || ':' || right({own}, 2) END"
+def _written(local: str, offset: str) -> str:
+    inside = f"{local} BETWEEN TIMESTAMP '1900-01-01' AND TIMESTAMP '2199-12-31'"
+    return f"CASE WHEN {inside} THEN replace(CAST({local} AS VARCHAR), ' ', 'T') || coalesce({offset}, '') END"
 
 
-def zone_offset(zone: str, local: str) -> str:
+def _zone_offset(zone: str, local: str) -> str:
     """SQL: the offset of a local time in a zone, +HH:MM; NULL where the zone is not known."""
     constant = zone[1:-1] if zone.startswith("'") else None
-    if constant is not None and constant in _ABBREVIATIONS:
+    if constant in _ABBREVIATIONS:
         return literal(_ABBREVIATIONS[constant])
+    if constant is None:
+        pairs = ", ".join(f"{literal(name)}: {literal(offset)}" for name, offset in _ABBREVIATIONS.items())
+        return f"map {{{pairs}}}[{zone}]"
     minutes = f"date_diff('minute', timezone('UTC', timezone({zone}, {local})), {local})"
-    hours = f"lpad(CAST(abs({minutes}) // 60 AS VARCHAR), 2, '0')"
-    rest = f"lpad(CAST(abs({minutes}) % 60 AS VARCHAR), 2, '0')"
-    written = f"(CASE WHEN {minutes} < 0 THEN '-' ELSE '+' END) || {hours} || ':' || {rest}"
-    if constant is not None:
-        return f"({written})"
-    short = " ".join(f"WHEN {literal(name)} THEN {literal(offset)}" for name, offset in _ABBREVIATIONS.items())
-    names = ", ".join(literal(name) for name in sorted(available_timezones()) if "/" in name)
-    return f"(CASE {zone} {short} ELSE CASE WHEN {zone} IN ({names}) THEN {written} END END)"
+    signed = f"CASE WHEN {minutes} < 0 THEN '-' ELSE '+' END"
+    return f"{signed} || strftime(TIMESTAMP '2000-01-01' + to_minutes(abs({minutes})), '%H:%M')"
 
 
 def is_zone(name: str) -> bool:

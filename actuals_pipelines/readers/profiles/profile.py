@@ -48,6 +48,7 @@ class Amounts:
     unit: str = "major"  # minor: whole minor units of the currency; hundredths: whatever the currency
     symbols: tuple[str, ...] = ()  # written beside the number: "$"
     is_rounded: bool = False  # half up, to the currency's decimals
+    decimals: int = 4  # an amount may have, 3 to 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,7 @@ class _Loading:
 
     def _amounts(self) -> Amounts:
         steps: Steps = ("amounts",)
-        self._map(steps, ("columns", "decimal", "thousands", "unit", "symbols", "round"))
+        self._map(steps, ("columns", "decimal", "thousands", "unit", "symbols", "round", "decimals"))
         unit = self._one_of((*steps, "unit"), UNITS, "major")
         decimal = self._one_of((*steps, "decimal"), (".", ","), "." if unit != "major" else "")
         thousands = self._one_of((*steps, "thousands"), (".", ",", "'", "’", "_", " ", "\u00a0", ""), "")
@@ -242,6 +243,7 @@ class _Loading:
             unit=unit,
             symbols=self._texts((*steps, "symbols")),
             is_rounded=self._one_of((*steps, "round"), ("half_up",), "") == "half_up",
+            decimals=int(self._one_of((*steps, "decimals"), tuple("345678"), "4")),
         )
 
     def _days(self, key: str) -> Days:

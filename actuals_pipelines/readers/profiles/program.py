@@ -1,8 +1,9 @@
 # ruff: noqa: S608 - texts of configuration go through the closed expression language, names and literals are quoted
 """A profile compiled against one file: the SQL that turns its records into entries, column by column.
 
-Four steps, each a query over a batch: `cells` (text, trimmed, filled down), `typed` (amounts, days and instants read,
-what cannot be read named in `_bad`), `entries` (one SELECT for each of the profile's entries), and what is counted.
+Three steps, each a SELECT around the one before: cells (text), typed (amounts, days and instants read, what cannot be
+read named in `_bad`) and entries. It is one query for the whole file, because compiling it costs as much as running it
+over a hundred thousand records.
 
 In an expression a blank amount counts as 0; where all its amounts are blank, there is none.
 """
@@ -30,15 +31,15 @@ _LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"(?! IS )")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The queries. `typed` and `stated` read the batch as `records`; the others read what `typed` made."""
+    """Queries over `records`, the words as trimmed text.
 
-    typed: str
-    rejects: str
+    `entries` gives `ENTRY_COLUMNS` and LINE, and of each row `_bad` (field|reason: the record is a reject), `_amount`
+    (of what counts), `_unknown` (a word that the kind's table does not have), `_movement` and `_balance`, `_noted`
+    (the place of a check that it fails). `stated` gives what the file says about its sums.
+    """
+
     entries: str
-    unknown: str | None  # (word, how many): kinds that the profile's table does not have
-    balances: str | None
     stated: tuple[str, ...]
-    noted: tuple[tuple[str, str], ...]  # a check, and (how many records fail it, the first line)
 
 
 class Compiler:
@@ -56,19 +57,9 @@ class Compiler:
     def program(self) -> Program:
         """Compile everything; YamlRefused names the place of an expression that cannot be read."""
         typed = self._typed()
-        selects = [self._entry(place, entry) for place, entry in enumerate(self.profile.entries)]
-        bad = self._outcome()
-        columns = ", ".join(quoted(name) for name in ENTRY_COLUMNS)
-        union = "\nUNION ALL ".join(selects)
-        order = f"\nORDER BY {LINE}, _place" if len(selects) > 1 else ""
         return Program(
-            typed=f"CREATE OR REPLACE TEMP TABLE typed AS SELECT *, {bad} AS _bad FROM ({typed})",
-            rejects=f"SELECT {LINE}, _bad FROM typed WHERE _bad IS NOT NULL ORDER BY {LINE}",
-            entries=f"SELECT {columns}, {LINE}, _minor FROM ({union}){order}",
-            unknown=self._unknown(),
-            balances=self._balances(),
+            entries=self._entries(f"SELECT *, {self._outcome()} AS _bad FROM ({typed})"),
             stated=tuple(self._stated(place) for place in range(len(self.profile.stated))),
-            noted=tuple(self._noted(place) for place, check in enumerate(self.profile.checks) if check.is_noted),
         )
 
     # Texts
@@ -77,37 +68,48 @@ class Compiler:
         """Every word as text: from the file, the metadata, or null."""
         parts = []
         for word in self.texts:
-            if word in self.words:
-                value = f"nullif(trim({quoted(word)}), '')"
-            else:
-                given = self.metadata.get(word)
-                value = literal(given) if given else "CAST(NULL AS VARCHAR)"
-            if word in self.profile.fill_down:
-                value = f"last_value({value} IGNORE NULLS) OVER (ORDER BY {LINE} ROWS UNBOUNDED PRECEDING)"
-                value = f"coalesce({value}, getvariable({literal('fill_' + word)}))"
-            parts.append(f"{value} AS {quoted(word)}")
+            given = self.metadata.get(word)
+            missing = literal(given) if given else "CAST(NULL AS VARCHAR)"
+            parts.append(f"{quoted(word) if word in self.words else missing} AS {quoted(word)}")
         return f"SELECT {LINE}, {', '.join(parts)} FROM records"
 
     def _typed(self) -> str:
-        """The query of typed words, what of them could not be read (`_unread`: word|reason), and values."""
+        """The query of typed words, what of them could not be read (`_unread`: word|reason), and values.
+
+        Each step is a SELECT of its own, so that what it makes has a name: DuckDB compiles a repeated text each time.
+        """
         profile = self.profile
         currency = self.text_field(profile.entries[0], "currency", "'XXX'") if self._scales() else "'XXX'"
-        read: dict[str, tuple[str, str]] = {}
+        skipped = f" WHERE NOT coalesce({self.predicate(profile.skip, ('skip',))}, false)" if profile.skip else ""
+        first: list[str] = [f"{currency} AS _currency"]
+        second: list[str] = []
+        third: dict[str, str] = {}
+        expected: dict[str, str] = {}
         for word in profile.amounts.columns:
-            expected = "an amount written with the profile's marks"
-            read[word] = (marks.amount(quoted(word), profile.amounts, currency), expected)
+            text = quoted(word + "~")
+            first.append(f"{marks.clean_amount(quoted(word), profile.amounts)} AS {text}")
+            third[word] = marks.amount(text, profile.amounts, "_currency")
+            expected[word] = "expected an amount written with the profile's marks"
         for word in profile.dates.columns:
-            read[word] = (marks.day(quoted(word), profile.dates.formats), "a date in the profile's format")
+            third[word] = marks.day(quoted(word), profile.dates.formats)
+            expected[word] = "expected a date in the profile's format"
         zone = self._zone()
         for word in profile.times.columns:
-            read[word] = (marks.moment(quoted(word), profile.times.formats, zone), "a time in the profile's format")
-        skipped = f" WHERE NOT coalesce({self.predicate(profile.skip, ('skip',))}, false)" if profile.skip else ""
-        parsed = "".join(f", {sql} AS {quoted(word + ':')}" for word, (sql, _) in read.items())
-        query = f"SELECT *{parsed} FROM ({self._cells()}){skipped}"
-        names = [f"{quoted(word + ':')} AS {quoted(word)}" if word in read else quoted(word) for word in self.texts]
+            local, offset = quoted(word + "~"), quoted(word + "+")
+            moment = marks.moment(quoted(word), local, offset, profile.times.formats, zone)
+            first.append(f"{moment.local} AS {local}")
+            second.append(f"{moment.offset} AS {offset}")
+            third[word] = moment.written
+            expected[word] = "expected a time in the profile's format"
+        query = f"SELECT *, {', '.join(first)} FROM ({self._cells()}){skipped}"
+        if second:
+            query = f"SELECT *, {', '.join(second)} FROM ({query})"
+        read = "".join(f", {sql} AS {quoted(word + ':')}" for word, sql in third.items())
+        query = f"SELECT *{read} FROM ({query})"
+        names = [f"{quoted(word + ':')} AS {quoted(word)}" if word in third else quoted(word) for word in self.texts]
         bad = [
-            f"WHEN {quoted(word)} IS NOT NULL AND {quoted(word + ':')} IS NULL THEN {literal(f'{word}|{expected}')}"
-            for word, (_, expected) in read.items()
+            f"WHEN {quoted(word)} IS NOT NULL AND {quoted(word + ':')} IS NULL THEN {literal(f'{word}|{what}')}"
+            for word, what in expected.items()
         ]
         unread = f"CASE {' '.join(bad)} END" if bad else "CAST(NULL AS VARCHAR)"
         query = f"SELECT {LINE}, {', '.join(names)}, {unread} AS _unread FROM ({query})"
@@ -138,7 +140,7 @@ class Compiler:
         for place, entry in enumerate(profile.entries):
             when = self._when(place, entry)
             fits.append(when)
-            missing = f"({when}) AND ({self._amount_of(place, entry)}) IS NULL"
+            missing = f"({when}) AND ({self.amount(entry.fields['amount'], (*self._steps(place), 'amount'))}) IS NULL"
             arms.append(f"WHEN {missing} THEN 'amount|there is none'")
             status = entry.coded.get("status")
             if status and status.words:
@@ -150,39 +152,83 @@ class Compiler:
 
     # Entries
 
-    def _entry(self, place: int, entry: Entry) -> str:
-        currency = self.text_field(entry, "currency", self._option("currency"))
-        columns: dict[str, str] = {}
-        for name in ENTRY_COLUMNS:
-            if name in AMOUNT_FIELDS and name in entry.fields:
-                value = self._amount_of(place, entry) if name == "amount" else self._amount_field(place, entry, name)
-                columns[name] = marks.amount_text(value)
-            elif name in entry.coded:
-                columns[name] = self._coded(entry.coded[name], name, (*self._steps(place), name))
-            elif name == "references":
-                columns[name] = self._references(place, entry)
-            else:
-                columns[name] = self.text_field(entry, name, self._default(entry, name, place))
-        columns["currency"] = currency
-        columns["kind"] = columns["kind"] if "kind" in entry.coded else "'other'"
-        columns["booked_on"] = f"left({columns['booked_on']}, 10)"
-        columns["value_date"] = f"left({columns['value_date']}, 10)"
-        moment = columns["timestamp"]
-        columns["timestamp"] = f"CASE WHEN substr({moment}, -6, 1) IN ('+', '-') THEN {moment} END"
-        counted = f"{columns['level']} = 'entry' AND {columns['status']} = 'booked'"
-        minor = marks.minor_units(f"({self._amount_of(place, entry)})", currency)
-        selected = ", ".join(f"CAST({sql} AS VARCHAR) AS {quoted(name)}" for name, sql in columns.items())
+    def _entries(self, typed: str) -> str:
+        """Every entry of every record. Fields that the entries share are computed once, the others by `_place`."""
+        profile = self.profile
+        made = [self._fields(place, entry) for place, entry in enumerate(profile.entries)]
+        inner = ", ".join(f"{self._by_place([each[name] for each in made])} AS {quoted(name)}" for name in made[0])
+        whens = self._by_place([self._when(place, entry) for place, entry in enumerate(profile.entries)])
+        places = f", (VALUES {', '.join(f'({place})' for place in range(len(made)))}) places(_place)"
+        source = f"({typed}){places if len(made) > 1 else ''}"
+        is_first = "_place = 0" if len(made) > 1 else "true"
+        rows = f"SELECT {inner}, {LINE}, _bad, {is_first} AS _first FROM {source} "
+        rows += f"WHERE CASE WHEN _bad IS NULL THEN {whens} ELSE {is_first} END"
+        outer = {name: quoted(name) for name in ENTRY_COLUMNS}
+        for name in AMOUNT_FIELDS:
+            if any(name in entry.fields for entry in profile.entries):
+                outer[name] = marks.amount_text(quoted(name), profile.amounts)
+        outer["kind"] = "coalesce(kind, 'other')"
+        outer["booked_on"], outer["value_date"] = "left(booked_on, 10)", "left(value_date, 10)"
+        outer["timestamp"] = "CASE WHEN substr(timestamp, -6, 1) IN ('+', '-') THEN timestamp END"
+        outer["references"] = "CASE WHEN \"references\" <> '' THEN '{' || substr(\"references\", 2) || '}' END"
+        written = ", ".join(f"CAST({sql} AS VARCHAR) AS {quoted(name)}" for name, sql in outer.items())
         return (
-            f"SELECT {selected}, {LINE}, {place} AS _place, CASE WHEN {counted} THEN {minor} END AS _minor "
-            f"FROM typed WHERE _bad IS NULL AND {self._when(place, entry)}"
+            f"SELECT {written}, {LINE}, _bad, "
+            "CASE WHEN level = 'entry' AND status = 'booked' THEN amount END AS _amount, "
+            "CASE WHEN kind IS NULL THEN coalesce(left(_word, 40), '') END AS _unknown, "
+            "CASE WHEN _first THEN _movement END AS _movement, CASE WHEN _first THEN _balance END AS _balance, "
+            f"CASE WHEN _first THEN _noted END AS _noted FROM ({rows})"
         )
+
+    def _by_place(self, sqls: list[str]) -> str:
+        if len(set(sqls)) == 1:
+            return sqls[0]
+        return f"CASE _place {' '.join(f'WHEN {place} THEN {sql}' for place, sql in enumerate(sqls))} END"
+
+    def _fields(self, place: int, entry: Entry) -> dict[str, str]:
+        """SQL of an entry's fields under their names, amounts as amounts."""
+        steps = self._steps(place)
+        kind = entry.coded.get("kind", Coded(constant="other"))
+        made: dict[str, str] = {}
+        for name in ENTRY_COLUMNS:
+            if name in AMOUNT_FIELDS:
+                made[name] = self._amount_of(entry.fields.get(name), (*steps, name))
+            elif name == "kind":
+                made[name] = literal(kind.constant) if kind.constant else self._lookup(kind, (*steps, name))
+            elif name == "status" and name in entry.coded:
+                made[name] = self._coded(entry.coded[name], (*steps, name))
+            elif name == "references":
+                made[name] = self._references(place, entry)
+            else:
+                made[name] = self.text_field(entry, name, self._default(entry, name, place))
+        made["_word"] = self._text(kind.words[0], (*steps, "kind", "of")) if kind.words else "CAST(NULL AS VARCHAR)"
+        profile = self.profile
+        chained = bool(profile.balance) and place == 0
+        movement = profile.movement or profile.entries[0].fields["amount"]
+        made["_movement"] = self._amount_of(movement if chained else None, ("movement",))
+        made["_balance"] = self._amount_of(profile.balance if chained else None, ("balance",))
+        made["_noted"] = self._noted() if place == 0 else "CAST(NULL AS INTEGER)"
+        return made
+
+    def _amount_of(self, text: str | None, steps: Steps) -> str:
+        kind = marks.amount_type(self.profile.amounts)
+        return f"CAST({self.amount(text, steps) if text else 'NULL'} AS {kind})"
+
+    def _noted(self) -> str:
+        """SQL: the place of the first check that the record fails of those that are only noted."""
+        arms = []
+        for place, check in enumerate(self.profile.checks):
+            if check.is_noted:
+                where = f"{self.predicate(check.when, ('checks', place, 'when'))} AND " if check.when else ""
+                arms.append(f"WHEN {where}NOT {self.predicate(check.that, ('checks', place, 'that'))} THEN {place}")
+        return f"CASE {' '.join(arms)} END" if arms else "CAST(NULL AS INTEGER)"
 
     def _default(self, entry: Entry, name: str, place: int) -> str:
         if name in ("account", "currency"):
             return self._option(name)
         if name == "bank_code" and entry.coded.get("kind", Coded()).words:
             return self._text(entry.coded["kind"].words[0], (*self._steps(place), "kind", "of"))
-        return {"level": "'entry'", "status": "'booked'"}.get(name, "NULL")
+        return {"level": "'entry'", "status": "'booked'"}.get(name, "CAST(NULL AS VARCHAR)")
 
     def _option(self, name: str) -> str:
         given = self.options.get(name)
@@ -204,27 +250,16 @@ class Compiler:
             return "true"
         return f"coalesce({self.predicate(entry.when, (*self._steps(place), 'when'))}, false)"
 
-    def _amount_of(self, place: int, entry: Entry) -> str:
-        return self.amount(entry.fields["amount"], (*self._steps(place), "amount"))
-
-    def _amount_field(self, place: int, entry: Entry, name: str) -> str:
-        return self.amount(entry.fields[name], (*self._steps(place), name))
-
     def _references(self, place: int, entry: Entry) -> str:
-        """SQL: a JSON object of those that are there, keys sorted."""
+        """SQL: `,"type":"value"` of those that are there, keys sorted."""
         parts = []
         for name in sorted(entry.references):
             value = f"nullif({self._text(entry.references[name], (*self._steps(place), 'references', name))}, '')"
-            parts.append(f"CASE WHEN {value} IS NOT NULL THEN ',\"{name}\":' || CAST(to_json({value}) AS VARCHAR) END")
-        if not parts:
-            return "NULL"
-        joined = f"concat({', '.join(parts)})"
-        return f"CASE WHEN {joined} <> '' THEN '{{' || substr({joined}, 2) || '}}' END"
+            parts.append(f"',\"{name}\":' || CAST(to_json({value}) AS VARCHAR)")
+        return f"concat({', '.join(parts)})" if parts else "CAST(NULL AS VARCHAR)"
 
-    def _coded(self, coded: Coded, name: str, steps: Steps) -> str:
-        if coded.constant:
-            return literal(coded.constant)
-        return f"coalesce({self._lookup(coded, steps)}, {literal('other' if name == 'kind' else 'booked')})"
+    def _coded(self, coded: Coded, steps: Steps) -> str:
+        return literal(coded.constant) if coded.constant else self._lookup(coded, steps)
 
     def _lookup(self, coded: Coded, steps: Steps) -> str:
         arms = " ".join(f"WHEN {literal(word)} THEN {literal(meaning)}" for word, meaning in coded.table.items())
@@ -233,41 +268,6 @@ class Compiler:
 
     # What is counted
 
-    def _unknown(self) -> str | None:
-        """How often each word stands that the kind's table does not have."""
-        selects = []
-        for place, entry in enumerate(self.profile.entries):
-            kind = entry.coded.get("kind")
-            if kind and kind.words:
-                steps = (*self._steps(place), "kind")
-                word = self._text(kind.words[0], (*steps, "of"))
-                selects.append(
-                    f"SELECT coalesce(left({word}, 40), '') AS word FROM typed WHERE _bad IS NULL "
-                    f"AND {self._when(place, entry)} AND {self._lookup(kind, steps)} IS NULL"
-                )
-        return f"SELECT word, count(*) FROM ({' UNION ALL '.join(selects)}) GROUP BY word" if selects else None
-
-    def _balances(self) -> str | None:
-        """(account, currency, line, movement, balance) of the booked records, for the chain."""
-        if not self.profile.balance:
-            return None
-        entry = self.profile.entries[0]
-        account = self.text_field(entry, "account", self._option("account"))
-        statement = self.text_field(entry, "statement", "CAST(NULL AS VARCHAR)")
-        currency = self.text_field(entry, "currency", self._option("currency"))
-        status = entry.coded.get("status")
-        booked = f"{self._coded(status, 'status', ('entry', 'status'))} = 'booked'" if status else "true"
-        balance = marks.minor_units(self.amount(self.profile.balance, ("balance",)), currency)
-        moved = (
-            self.amount(self.profile.movement, ("movement",)) if self.profile.movement else self._amount_of(0, entry)
-        )
-        movement = marks.minor_units(f"({moved})", currency)
-        return (
-            f"SELECT {account} AS account, {statement} AS statement, coalesce({currency}, '') AS currency, {LINE}, "
-            f"{movement} AS movement, {balance} AS balance FROM typed "
-            f"WHERE _bad IS NULL AND {booked} AND {self._when(0, entry)} ORDER BY {LINE}"
-        )
-
     def _stated(self, place: int) -> str:
         stated = self.profile.stated[place]
         currency = self._stated_field(place, "currency")
@@ -275,7 +275,7 @@ class Compiler:
         for name in ("statement", "account", "currency", "credits", "debits", "entries", "opening", "closing"):
             value = self._stated_field(place, name)
             if name in ("credits", "debits", "opening", "closing") and value != "NULL":
-                value = marks.minor_units(value, currency)
+                value = marks.minor_units(f"({value})", marks.scale(currency))
             parts.append(f"{value} AS {quoted(name)}")
         steps: Steps = ("stated", place, "when")
         where = f" WHERE {self.predicate(stated.when, steps)}" if stated.when else " LIMIT 1"
@@ -285,17 +285,15 @@ class Compiler:
         text = self.profile.stated[place].fields.get(name)
         return "NULL" if text is None else self._compile(text, ("stated", place, name)).sql
 
-    def _noted(self, place: int) -> tuple[str, str]:
-        check = self.profile.checks[place]
-        where = f"{self.predicate(check.when, ('checks', place, 'when'))} AND " if check.when else ""
-        that = self.predicate(check.that, ("checks", place, "that"))
-        return check.that, f"SELECT count(*), min({LINE}) FROM typed WHERE _bad IS NULL AND {where}NOT {that}"
-
     # Expressions
 
     def amount(self, text: str, steps: Steps) -> str:
         """SQL of an amount: blanks count as 0, unless all are blank."""
         compiled = self._compile(text, steps)
+        if compiled.columns and not compiled.columns & self.amount_words and "number(" not in text:
+            raise self.profile.refuse(
+                steps, "an amount", "columns that are text", "Name them in `amounts: columns`, or write number(word)."
+            )
         return self._blank_as_zero(compiled)
 
     def predicate(self, text: str, steps: Steps) -> str:
@@ -333,7 +331,9 @@ class Compiler:
         [column] = arguments if isinstance(arguments, list | tuple) else [None]
         if not isinstance(column, exp.Column) or column.name not in self.texts:
             raise ValueError("the word of one column")
-        return marks.amount(quoted(column.name), self.profile.amounts, "'XXX'")
+        return marks.amount(
+            marks.clean_amount(quoted(column.name), self.profile.amounts), self.profile.amounts, "'XXX'"
+        )
 
     def _steps(self, place: int) -> Steps:
         return ("entries", place) if ("entries", place) in self.profile.document.values else ("entry",)

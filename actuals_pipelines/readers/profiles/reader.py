@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actuals_pipelines.engine import connect, table_of
+from actuals_pipelines.engine import connect
 from actuals_pipelines.readers.entries import ENTRY_COLUMNS
 from actuals_pipelines.readers.profiles import marks
 from actuals_pipelines.readers.profiles.json_rows import read_json
@@ -20,13 +22,14 @@ from actuals_pipelines.readers.profiles.profile import Profile
 from actuals_pipelines.readers.profiles.program import OPTIONS, Compiler, Program
 from actuals_pipelines.readers.profiles.sums import Sums
 from actuals_pipelines.readers.profiles.table_rows import Records, Rewound, read_table
-from actuals_pipelines.readers.reading import FileEmpty, OptionRefused, Reading, note_reject, raw_schema
+from actuals_pipelines.readers.reading import FileEmpty, FileRefused, OptionRefused, Reading, note_reject, raw_schema
+from actuals_pipelines.tables import LINE
 
 _ENGINE_VERSION = 1
-_ROWS_PER_BATCH = 131_072  # what one query takes: DuckDB compiles it anew for each
+_ROWS_PER_BATCH = 65_536
+_SETTINGS = ("preserve_insertion_order = true",)
 _EVIDENCE = 2_000  # values looked at for marks and date order
 _WORKBOOK_DAYS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")  # a date cell of a workbook is written like this
-_MAX_UNKNOWN = 20
 
 
 class ProfileReader:
@@ -59,15 +62,14 @@ class ProfileReader:
         reading = Reading(schema=raw_schema(list(ENTRY_COLUMNS)), batches=iter(()))
         read = read_table if self.profile.file == "table" else read_json
         records = read(self.profile, rewound, reading)
-        tables = _grouped(records.batches)
-        first = next(tables, None)
+        first = next(records.batches, None)
         given = {name: options[name] for name in OPTIONS if options.get(name)}
         profile = self._decided(records, first)
         program = Compiler(profile, records.words, records.metadata, given).program()
-        reading.batches = self._batches(program, first, tables, reading)
+        reading.batches = self._batches(program, first, records.batches, reading)
         return reading
 
-    def _decided(self, records: Records, first: pa.Table | None) -> Profile:
+    def _decided(self, records: Records, first: pa.RecordBatch | None) -> Profile:
         """The profile with the marks and date formats that it left open, as the first records show them."""
         profile = self.profile
         if profile.amounts.columns and profile.amounts.decimal is None:
@@ -87,79 +89,87 @@ class ProfileReader:
         return profile
 
     def _batches(
-        self, program: Program, first: pa.Table | None, tables: Iterator[pa.Table], reading: Reading
+        self, program: Program, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch], reading: Reading
     ) -> Iterator[pa.RecordBatch]:
-        sums = Sums(self.profile.is_zero_sum)
-        unknown: dict[str, int] = {}
-        settings = ("preserve_insertion_order = true",)
-        with closing(connect(settings=settings)) as connection:
-            for word in self.profile.fill_down:
-                connection.execute(f"SET VARIABLE fill_{word} = NULL")
-            table = first
-            while table is not None:
-                connection.register("records", table)
-                connection.execute(program.typed)
-                for line, bad in connection.execute(program.rejects).fetchall():
-                    name, reason = bad.split("|", 1)
-                    expected = reason if name in ("", "amount", "status") else f"expected {reason}"
-                    note_reject(reading, line, name, expected, self.format)
-                entries = table_of(connection, program.entries)
-                sums.add(entries)
-                self._count(connection, program, sums, unknown)
-                yield from entries.select(reading.schema.names).cast(reading.schema).to_batches()
-                self._carry(connection, table)
-                connection.unregister("records")
-                table = next(tables, None)
+        sums = Sums(self.profile)
+        if first is not None:
+            with closing(connect(settings=_SETTINGS)) as connection, ExitStack() as second:
+                aside = second.enter_context(closing(connect())) if program.stated else None
+                prepared = self._prepared(itertools.chain([first], rest), program, aside, sums)
+                connection.register("records", pa.RecordBatchReader.from_batches(first.schema, prepared))
+                try:
+                    for found in connection.sql(program.entries).to_arrow_reader(_ROWS_PER_BATCH):
+                        yield from self._entries(found, sums, reading)
+                except (duckdb.BinderException, duckdb.ConversionException):  # their texts may hold values
+                    raise self.profile.refuse(
+                        ("entry",),
+                        "expressions whose values fit together",
+                        "a text used as an amount, or an amount as a text",
+                        "Name the column in `amounts: columns`, or write number(word).",
+                    ) from None
+                except duckdb.OutOfRangeException:
+                    what = "its amounts add up to more than 16 digits"
+                    raise FileRefused(self.format, what, "Check the profile's decimal mark.") from None
         reading.controls.extend(sums.controls())
         reading.notes |= sums.notes()
         reading.notes["profile"] = self.profile.name
-        if unknown:
-            most = sorted(unknown.items(), key=lambda each: (-each[1], each[0]))[:_MAX_UNKNOWN]
-            reading.notes["kinds"] = "taken as other: " + ", ".join(f"{word!r} ({count})" for word, count in most)
 
-    def _count(self, connection: Any, program: Program, sums: Sums, unknown: dict[str, int]) -> None:
-        if program.unknown:
-            for word, count in connection.execute(program.unknown).fetchall():
-                if word in unknown or len(unknown) < 1000:
-                    unknown[word] = unknown.get(word, 0) + count
-        if program.balances:
-            sums.add_balances(connection.execute(program.balances).fetchall())
-        for check, query in program.noted:
-            [(count, line)] = connection.execute(query).fetchall()
-            if count:
-                sums.contradictions.setdefault(check, [0, line])[0] += count
-        for query in program.stated:
-            found = connection.execute(query)
-            names = [column[0] for column in found.description]
-            sums.stated.extend(dict(zip(names, row, strict=True)) for row in found.fetchall()[:1000])
+    def _entries(self, found: pa.RecordBatch, sums: Sums, reading: Reading) -> Iterator[pa.RecordBatch]:
+        """Entries of one batch of results; its rejects are noted, what counts is added up."""
+        bad = found.column("_bad")
+        if bad.null_count < len(bad):
+            rejected = found.filter(bad.is_valid())
+            for line, told in zip(rejected.column(LINE).to_pylist(), rejected.column("_bad").to_pylist(), strict=True):
+                name, reason = told.split("|", 1)
+                note_reject(reading, line, name, reason, self.format)
+            found = found.filter(bad.is_null())
+        sums.add(found)
+        if len(self.profile.entries) > 1:  # what a record gives stays together
+            found = found.take(pc.sort_indices(found.column(LINE)))
+        yield pa.RecordBatch.from_arrays(found.columns[: len(reading.schema)], schema=reading.schema)
 
-    def _carry(self, connection: Any, table: pa.Table) -> None:
-        """What is filled down goes on in the next batch."""
-        for word in self.profile.fill_down:
-            if word in table.column_names:
-                last = pc.drop_null(table[word])
-                if len(last):
-                    connection.execute(f"SET VARIABLE fill_{word} = ?", [last[-1].as_py()])
+    def _prepared(
+        self, batches: Iterator[pa.RecordBatch], program: Program, aside: Any, sums: Sums
+    ) -> Iterator[pa.RecordBatch]:
+        """Records trimmed and filled down; on their way, what they state about the file's sums is taken."""
+        carried: dict[str, pa.Scalar] = {}
+        for batch in batches:
+            columns = [trimmed(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+            for word in self.profile.fill_down:
+                place = batch.schema.get_field_index(word)
+                if place >= 0 and len(batch):
+                    columns[place] = _filled(columns[place], carried.get(word))
+                    carried[word] = columns[place][-1]
+            made = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+            for query in program.stated:
+                aside.register("records", pa.Table.from_batches([made]))
+                found = aside.execute(query)
+                names = [column[0] for column in found.description]
+                sums.stated.extend(dict(zip(names, row, strict=True)) for row in found.fetchall()[:1000])
+            yield made
 
 
-def _values(table: pa.Table | None, words: tuple[str, ...], records: Records) -> list[str]:
+def trimmed(column: pa.Array) -> pa.Array:
+    """Text without blanks around it, nothing left being null; a column without one blank stays as it is."""
+    data = column.buffers()[2]
+    if data is None or not (any(blank in memoryview(data).tobytes() for blank in (b" ", b"\t", b"\n", b"\xa0"))):
+        return column
+    text = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _filled(column: pa.Array, before: pa.Scalar | None) -> pa.Array:
+    """Each blank as what stands above it."""
+    down = pc.fill_null_forward(column)
+    return pc.fill_null(down, before) if before is not None and before.is_valid else down
+
+
+def _values(batch: pa.RecordBatch | None, words: tuple[str, ...], records: Records) -> list[str]:
     """The first values of these columns, and of the metadata."""
     found = [value for word in words if (value := records.metadata.get(word))]
     for word in words:
-        if table is not None and word in table.column_names:
-            found.extend(value.strip() for value in pc.drop_null(table[word])[:_EVIDENCE].to_pylist() if value.strip())
+        if batch is not None and word in batch.schema.names:
+            found.extend(
+                value.strip() for value in pc.drop_null(batch.column(word))[:_EVIDENCE].to_pylist() if value.strip()
+            )
     return found
-
-
-def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches in tables large enough for a query's own cost not to count."""
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows >= _ROWS_PER_BATCH:
-            yield pa.Table.from_batches(held)
-            held, rows = [], 0
-    if held:
-        yield pa.Table.from_batches(held)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actuals_pipelines.domain.controls import StatementControls
+from actuals_pipelines.domain.money import exponent
+from actuals_pipelines.readers.profiles.profile import Profile
+from actuals_pipelines.tables import LINE
 
 _MAX_STATEMENTS = 100_000  # by then `statement` or `account` is no such thing
+_MAX_WORDS, _MAX_TOLD = 1_000, 20
 Key = tuple[str | None, str | None, str]
 
 
@@ -60,42 +64,70 @@ class _Chain:
 class Sums:
     """Collects batch by batch; flat but for one line for each statement."""
 
-    is_zero_sum: bool = False
+    profile: Profile
     found: dict[Key, list[int]] = field(default_factory=dict)  # credits, debits, entries
     chains: dict[Key, _Chain] = field(default_factory=dict)
     stated: list[dict[str, Any]] = field(default_factory=list)
-    contradictions: dict[str, list[int]] = field(default_factory=dict)  # check -> records, first line
+    noted: dict[int, list[int]] = field(default_factory=dict)  # place of a check -> records, first line
+    unknown: dict[str, int] = field(default_factory=dict)
 
-    def add(self, entries: pa.Table) -> None:
-        """Entries of `ENTRY_COLUMNS` and `_minor`: what counts, in minor units; null for what does not."""
-        counted = entries.filter(
-            pc.and_(pc.equal(entries["status"], "booked"), pc.equal(entries["level"], "entry"))
-        ).select(["account", "statement", "currency", "_minor"])
-        minor = counted["_minor"]
-        counted = counted.append_column("credit", pc.if_else(pc.greater(minor, 0), minor, 0))
-        counted = counted.append_column("debit", pc.if_else(pc.less(minor, 0), pc.negate(minor), 0))
-        sums = [("credit", "sum"), ("debit", "sum"), ("account", "count", pc.CountOptions("all"))]
-        grouped = counted.group_by(["account", "statement", "currency"]).aggregate(sums)
+    def add(self, entries: pa.RecordBatch) -> None:
+        """One batch of a program's `entries`, without rejects."""
+        counted = entries.filter(entries.column("_amount").is_valid())
+        if len(counted):
+            self._add_amounts(counted)
+        if self.profile.balance:
+            self._add_balances(counted.filter(counted.column("_balance").is_valid()))
+        words = entries.column("_unknown").drop_null()
+        for each in pc.value_counts(words).to_pylist() if len(words) else []:
+            if each["values"] in self.unknown or len(self.unknown) < _MAX_WORDS:
+                self.unknown[each["values"]] = self.unknown.get(each["values"], 0) + each["counts"]
+        failed = entries.filter(entries.column("_noted").is_valid()).select(["_noted", LINE])
+        for place, line in zip(*(column.to_pylist() for column in failed.columns), strict=True):
+            self.noted.setdefault(place, [0, line])[0] += 1
+
+    def _add_amounts(self, counted: pa.RecordBatch) -> None:
+        amounts = _whole(counted.column("_amount")) if len(counted) else np.array([], np.int64)
+        currency = counted.column("currency").dictionary_encode()
+        names = [each.as_py() or "" for each in currency.dictionary]
+        place = pc.fill_null(currency.indices, len(names)).to_numpy(zero_copy_only=False)
+        # Amounts are whole numbers of 10^-decimals; what is finer than the currency's minor unit is left to
+        # normalising, which rejects it.
+        steps = np.array([10 ** (self.profile.amounts.decimals - exponent(name)) for name in [*names, ""]], np.int64)
+        step = steps[place]
+        minor = np.where(amounts % step == 0, amounts // step, 0)
+        table = pa.table(
+            {
+                "account": counted.column("account"), "statement": counted.column("statement"),
+                "currency": counted.column("currency"), "credit": np.maximum(minor, 0), "debit": np.maximum(-minor, 0),
+            }
+        )  # fmt: skip
+        sums = [("credit", "sum"), ("debit", "sum"), ("credit", "count")]
+        grouped = table.group_by(["account", "statement", "currency"], use_threads=False).aggregate(sums)
         for row in grouped.to_pylist():
             key = (row["account"], row["statement"], row["currency"] or "")
             if key not in self.found and len(self.found) >= _MAX_STATEMENTS:
                 continue
             totals = self.found.setdefault(key, [0, 0, 0])
-            for place, name in enumerate(("credit_sum", "debit_sum", "account_count")):
-                totals[place] += row[name] or 0
+            for total, name in enumerate(("credit_sum", "debit_sum", "credit_count")):
+                totals[total] += row[name]
 
-    def add_balances(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Rows of (account, statement, currency, line, movement, balance) in the file's order."""
-        for account, statement, currency, line, movement, balance in rows:
-            if movement is not None and balance is not None:
-                self.chains.setdefault((account, statement, currency), _Chain()).add(line, movement, balance)
+    def _add_balances(self, chained: pa.RecordBatch) -> None:
+        names = ("account", "statement", "currency", LINE)
+        keys = [chained.column(name).to_pylist() for name in names]
+        movements, balances = (_whole(chained.column(name)).tolist() for name in ("_movement", "_balance"))
+        for account, statement, currency, line, movement, balance in zip(*keys, movements, balances, strict=True):
+            chain = self.chains.setdefault((account, statement, currency or ""), _Chain())
+            step = 10 ** (self.profile.amounts.decimals - exponent(currency or ""))
+            chain.add(line, movement // step, balance // step)
 
     def controls(self) -> list[StatementControls]:
         """One for each statement, account and currency."""
+        ends = 0 if self.profile.is_zero_sum else None
         made = [
             StatementControls(
-                account=account, statement=statement, currency=currency, opening=0 if self.is_zero_sum else None,
-                closing=0 if self.is_zero_sum else None, credits=credits, debits=debits, entries=entries,
+                account=account, statement=statement, currency=currency, opening=ends, closing=ends,
+                credits=credits, debits=debits, entries=entries,
             )
             for (account, statement, currency), (credits, debits, entries) in self.found.items()
         ]  # fmt: skip
@@ -138,10 +170,24 @@ class Sums:
         return [replace(control, **claims) if fits(control) else control for control in controls]
 
     def notes(self) -> dict[str, str]:
-        """What contradicts itself, and where running balances do not follow from one another, by line."""
-        said = [f"{check}: not in {count}, first line {line}" for check, (count, line) in self.contradictions.items()]
-        notes = {"contradicts": "; ".join(said)} if said else {}
+        """What is noted: words without a kind, records that contradict themselves, where balances do not chain."""
+        notes = {}
+        if self.unknown:
+            most = sorted(self.unknown.items(), key=lambda each: (-each[1], each[0]))[:_MAX_TOLD]
+            notes["kinds"] = "taken as other: " + ", ".join(f"{word!r} ({count})" for word, count in most)
+        if self.noted:
+            told = sorted(self.noted.items())
+            checks = self.profile.checks
+            notes["contradicts"] = "; ".join(
+                f"{checks[p].that}: not in {n}, first line {line}" for p, (n, line) in told
+            )
         broken = [chain.broken for chain in self.chains.values() if chain.broken is not None]
-        if not self.chains:
-            return notes
-        return notes | {"balance": f"does not chain at line {min(broken)}" if broken else "chains"}
+        if self.chains:
+            notes["balance"] = f"does not chain at line {min(broken)}" if broken else "chains"
+        return notes
+
+
+def _whole(amounts: pa.Array) -> Any:
+    """A column of `amount_type` as whole numbers: the lower half of its 128 bits, into which it fits."""
+    words = np.frombuffer(amounts.buffers()[1], np.int64)
+    return words[2 * amounts.offset : 2 * (amounts.offset + len(amounts)) : 2]
