@@ -324,6 +324,14 @@ def test_a_dash_alone_in_a_text_does_not_end_the_statement() -> None:
     assert reading.controls[0].gap == 0
 
 
+@pytest.mark.parametrize("line", [":99:Zurich", ":x", "::", ":2026", "-5 EUR", "{1"])
+def test_a_line_of_a_text_that_looks_like_a_field_or_an_end_is_text(line: str) -> None:
+    rows, reading = read(statement(":61:260131C5,NTRFNONREF", f":86:one\n{line}\ntwo", ":61:260131D5,NTRFNONREF"))
+
+    assert [row["text"] for row in rows] == [f"one\n{line}\ntwo", None]
+    assert reading.controls[0].gap == 0
+
+
 def test_the_statement_number_may_be_broken_over_lines_and_a_balance_may_lack_its_currency() -> None:
     head = ":20:R\n:25:ACC\n:28C:0072\n/001\n:60F:C260130HUF100,00\n"
 

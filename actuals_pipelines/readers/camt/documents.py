@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from actuals_pipelines.readers.reading import FileRefused
 
-MAX_ELEMENT_BYTES = 16 << 20
+MAX_ELEMENT_BYTES = 8 << 20
 """Between two entries or details: one of them, or all that stands above the first."""
 
 _PROLOG_BYTES = 64 << 10

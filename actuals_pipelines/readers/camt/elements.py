@@ -32,7 +32,10 @@ class Plan:
     def texts(self, element: Any) -> Texts:
         """The wanted texts, trimmed; blank ones are left out."""
         found: Texts = {}
-        _collect(element, self._root, found)
+        more: dict[str, list[str]] = {}
+        _collect(element, self._root, found, more)
+        for name, rest in more.items():
+            found[name + MORE] = "\n".join(rest)
         return found
 
 
@@ -59,7 +62,7 @@ class _Node(dict[str, "tuple[str | None, _Node | None, bool] | None"]):
         self._steps[local] = (name, self._steps.get(local, (None, None, False))[1], local.endswith("Amt"))
 
 
-def _collect(element: Any, node: _Node, found: Texts) -> None:
+def _collect(element: Any, node: _Node, found: Texts, more: dict[str, list[str]]) -> None:
     """Elements that are not wanted cost next to nothing, and those are most of a file."""
     for child in element:
         step = node[child.tag]
@@ -67,15 +70,14 @@ def _collect(element: Any, node: _Node, found: Texts) -> None:
             continue
         name, below, is_amount = step
         if below is not None:
-            _collect(child, below, found)
+            _collect(child, below, found, more)
         if name is None:
             continue
         text = child.text
         if text is None or not (text := text.strip()):
             continue
         if name in found:
-            more = found.get(name + MORE)
-            found[name + MORE] = f"{more}\n{text}" if more else text
+            more.setdefault(name, []).append(text)
             continue
         found[name] = text
         if is_amount:

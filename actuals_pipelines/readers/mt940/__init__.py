@@ -46,7 +46,7 @@ was taken as the month's last. Persons are in counterparty, counterparty_account
 COLUMNS = (*ENTRY_COLUMNS, *OWN_COLUMNS)
 
 _ROWS_PER_BATCH = 8_192
-_MAX_ROWS_HELD = 65_536  # of one message, until its bank references are known to be unique
+_MAX_ROWS_HELD = 32_768  # of one message, until its bank references are known to be unique
 _GVC_KINDS = {"805": "fee", "808": "fee", "814": "interest"}
 # ING states its totals after the closing balance: counts and sums of debits and credits.
 _SUMMARIES = (

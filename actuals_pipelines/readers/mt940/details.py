@@ -75,13 +75,14 @@ def read_details(text: str) -> Details:
 
 def read_ns(text: str) -> Details:
     """Read a :NS:, whose lines begin with two digits: 01 to 14 purpose, 15 and 16 name, 17 booking text."""
-    lines: dict[str, str] = {}
+    parts: dict[str, list[str]] = {}
     code = "01"
     for line in text.split("\n"):
         found = _NS_LINE.fullmatch(line)
         code, value = (found[1], found[2].strip()) if found else (code, line.strip())
         if value:
-            lines[code] = f"{lines[code]} {value}" if code in lines else value
+            parts.setdefault(code, []).append(value)
+    lines = {code: " ".join(values) for code, values in parts.items()}
     purpose = [lines[code] for code in sorted(lines) if code <= "14"]
     names = [lines[code] for code in ("15", "16") if code in lines]
     return Details(

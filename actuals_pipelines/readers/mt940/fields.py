@@ -60,20 +60,21 @@ def fields(stream: Utf8Stream, format: str) -> Iterator[Field]:
         FileRefused: a field beyond the bound, or an encoding that does not fit.
     """
     tag, value, line = "", "", 0
+    more: list[str] = []  # what goes on in the field's text, put together once
+    size = 0
     for part, at in _parts(stream, format):
         begins, colon, rest = part.partition(":")
         if colon and begins in _TAGS:
             if tag:
-                yield (
-                    (tag, value, line, None) if "\n-" not in value and "\n{" not in value else _field(tag, value, line)
-                )
-            tag, value, line = begins, rest, at
+                yield _field(tag, value, more, line)
+            tag, value, line, more, size = begins, rest, at, [], 0
         elif tag:
-            value = f"{value}\n:{part}"
-            if len(value) > MAX_FIELD_BYTES:
+            more.append(part)
+            size += len(part) + 2
+            if size > MAX_FIELD_BYTES:
                 raise _too_long(format, line)
     if tag:
-        yield _field(tag, value, line)
+        yield _field(tag, value, more, line)
 
 
 def _parts(stream: Utf8Stream, format: str) -> Iterator[tuple[str, int]]:
@@ -95,7 +96,11 @@ def _parts(stream: Utf8Stream, format: str) -> Iterator[tuple[str, int]]:
         waiting = rest
 
 
-def _field(tag: str, value: str, line: int) -> Field:
+def _field(tag: str, value: str, more: list[str], line: int) -> Field:
+    if more:
+        value = "\n:".join((value, *more))
+    if "\n-" not in value and "\n{" not in value:
+        return tag, value, line, None
     end = _END.search(value)
     return (tag, value[: end.start()], line, value[end.start() :]) if end else (tag, value, line, None)
 
