@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.operations.api_keys import create_api_key, revoke_api_key
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.settings import Home
@@ -25,7 +25,7 @@ def api_key() -> None:
 @click.option("--mode", type=click.Choice(["prod", "test"]), default="prod", show_default=True)
 @click.option("--owner", required=True, help="Who will use it: a system or a person, for those who look later.")
 @click.option("--source", "sources", multiple=True, help="An inbox source it may push to [default: all].")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="The first day (UTC) on which it is refused.")
+@click.option("--expires", type=DAY, help="The first day (UTC) on which it is refused.")
 @home_option
 @json_option
 def create(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import click
 
-from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, money, plain, size
 from actuals_pipelines.domain.unit import GenerationState
 from actuals_pipelines.landing import Unclaimed, refused_on, unit_name
@@ -32,7 +32,7 @@ REJECTS_SHOWN = 50
 @click.command()
 @click.argument("tenant")
 @click.argument("source")
-@click.argument("day_", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]))
+@click.argument("day_", metavar="DATE", type=DAY)
 @click.option("--rejects", "wants_rejects", is_flag=True, help="List rejected records: line, field and reason.")
 @home_option
 @json_option

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import click
 
-from actuals_pipelines.cli.options import json_option, print_json
+from actuals_pipelines.cli.options import DAY, json_option, print_json
 
 
 @click.command()
 @click.option("--orders", type=int, required=True, help="How many orders: 100 and up, millions are fine.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same data.")
 @click.option("--days", type=int, default=5, show_default=True, help="Over how many days.")
-@click.option(
-    "--last-day", type=click.DateTime(["%Y-%m-%d"]), default="2026-01-16", show_default=True, help="The last of them."
-)
+@click.option("--last-day", type=DAY, default="2026-01-16", show_default=True, help="The last of them.")
 @click.option("--tenant", default="demo", show_default=True, help="The tenant's name: the folder below --out.")
 @click.option(
     "--out",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actuals_pipelines.cli.options import json_option, print_json
+from actuals_pipelines.cli.options import DAY, json_option, print_json
 from actuals_pipelines.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--soll", multiple=True, required=True, metavar="SOURCE=FILE", help="A file of SOLL (what should be).")
 @click.option("--ist", multiple=True, required=True, metavar="SOURCE=FILE", help="A file of IST (what is).")
 @click.option("--out", metavar="FILE", help="Write one line per row: .parquet, .csv or .xlsx.")
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The day to judge `due` at [today].")
+@click.option("--as-of", type=DAY, metavar="DATE", help="The day to judge `due` at [today].")
 @click.option("--diagnose", "wants_diagnosis", is_flag=True, help="Say why little or nothing matches.")
 @json_option
 def match(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, money
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.reports import OpenedClose, open_items_of, opened_close, overview_of, packages_of
@@ -26,7 +26,6 @@ SHOWN = 30
 """Open items on the screen; all are in --csv, --xlsx and --json."""
 
 AMOUNTS = ("difference", "soll_amount", "ist_amount")
-_DAY = click.DateTime(["%Y-%m-%d"])
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -35,7 +34,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("package", required=False)
 @click.option("--open-items", "wants_items", is_flag=True, help="List what is unmatched or explained, with its age.")
 @click.option("--largest", is_flag=True, help="Open items by size instead of by age.")
-@click.option("--as-of", type=_DAY, metavar="DATE", help="The last close up to DATE; ages are counted to DATE.")
+@click.option("--as-of", type=DAY, metavar="DATE", help="The last close up to DATE; ages are counted to DATE.")
 @click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write the open items as CSV, in clear.")
 @click.option("--xlsx", "xlsx_file", type=_FILE, metavar="FILE", help="Write the open items as XLSX, in clear.")
 @home_option

@@ -9,14 +9,12 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.cli.progress import Progress
 from actuals_pipelines.operations.dagster_client import RunProgress
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.runs import run_days
 from actuals_pipelines.settings import Home
-
-DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.command()

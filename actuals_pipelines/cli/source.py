@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import click
 
-from actuals_pipelines.cli.options import home_option, json_option, print_json
+from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.cli.progress import Progress
 from actuals_pipelines.cli.source_preview import preview_
@@ -68,7 +68,7 @@ def list_(*, tenant: str, home: Home, as_json: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--day",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="DATE",
     help="The day it belongs to [default: the day in the file's name, else today in the tenant's time zone].",
 )

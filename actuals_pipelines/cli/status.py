@@ -27,7 +27,7 @@ def status(home: Home, as_json: bool, link: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        click.echo(f"home {document['home']}: {'running' if found else 'not running'}")
+        click.echo(f"home {document['home']}: {'running' if found else 'not running; `actuals up` runs it'}")
         for service in document["services"]:
             words = "healthy" if service["healthy"] else "NOT healthy"
             click.echo(f"  {service['name']:<10} {words:<12} {service['url']}")

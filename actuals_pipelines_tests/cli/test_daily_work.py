@@ -273,6 +273,15 @@ def test_no_value_of_a_row_reaches_a_log(shell: Shell, caplog: pytest.LogCapture
     assert not _files_with(home.root, CANARY.encode())
 
 
+def test_what_was_mistyped_is_answered_with_what_to_write(shell: Shell) -> None:
+    command, day, unknown = shell.run("tenent"), shell.run("run", "acme", "--from", "yesterday"), shell.run("xyzzy")
+
+    assert (command.returncode, day.returncode, unknown.returncode) == (2, 2, 2)
+    assert "No such command 'tenent'. Did you mean 'tenant'?" in command.stderr
+    assert "'yesterday' is no day. Write it as YYYY-MM-DD" in day.stderr
+    assert "Did you mean" not in unknown.stderr
+
+
 def test_every_command_is_listed_and_help_says_what_the_sides_are(shell: Shell) -> None:
     words = shell.run("--help").stdout
 

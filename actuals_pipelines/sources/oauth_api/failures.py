@@ -101,7 +101,10 @@ class GrantRefused(Terminal):
     """invalid_grant, or no consent yet: the refresh token is used up, expired or withdrawn."""
 
     what = "The consent to read this account is missing or has ended"
-    advice = "Ask the account's owner to consent again with `actuals source authorize`."
+    advice = (
+        "The account's owner must consent again, and there is no command for that yet. Where the API offers client "
+        "credentials, use a connector with those: they need no consent."
+    )
 
 
 class CertificateRefused(Terminal):

@@ -25,7 +25,7 @@ def test_after_the_consent_the_account_can_be_read(owner: Caller) -> None:
 
 
 def test_without_a_consent_the_error_says_how_to_get_one(owner: Caller) -> None:
-    with pytest.raises(GrantRefused, match="actuals source authorize"):
+    with pytest.raises(GrantRefused, match="must consent again"):
         owner.pull()
 
 
