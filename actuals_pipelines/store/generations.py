@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -111,12 +112,10 @@ def record_candidate(
     if known is None:
         generation_id = uuid4()
         written = files.write(env, FileKind.TRANSACTIONS, unit.source_id, generation_id, transactions)
-        rejected = None
-        if rejects is not None:
-            rejected = files.write(env, FileKind.REJECTS, unit.source_id, generation_id, rejects)
+        rejected = _written_rejects(env, unit, generation_id, rejects)
         with env.engine.begin() as connection:
             files.record(connection, written)
-            if rejected is not None and rejected.rows:
+            if rejected is not None:
                 files.record(connection, rejected)
             inserted = connection.execute(
                 insert(tables.generation)
@@ -129,7 +128,7 @@ def record_candidate(
                     counts=dict(counts),
                     profile_sealed=_sealed_profile(env, generation_id, profile() if profile else None),
                     transactions_file_id=written.id,
-                    rejects_file_id=rejected.id if rejected is not None and rejected.rows else None,
+                    rejects_file_id=rejected.id if rejected is not None else None,
                 )
                 .on_conflict_do_nothing(index_elements=["unit_id", "fingerprint"])
                 .returning(tables.generation.c.id)
@@ -144,6 +143,22 @@ def record_candidate(
     if known is None:
         raise RuntimeError("a generation that was just recorded is gone")
     return known
+
+
+def _written_rejects(
+    env: TenantEnvironment, unit: Unit, generation_id: UUID, rejects: pa.Table | pa.RecordBatchReader | None
+) -> files.DataFile | None:
+    """The file of the rejects; most units have none, and then there is no file to write, sync and collect."""
+    if rejects is None:
+        return None
+    batches = (
+        batch for batch in (rejects.to_batches() if isinstance(rejects, pa.Table) else rejects) if batch.num_rows
+    )
+    first = next(batches, None)
+    if first is None:
+        return None
+    some = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+    return files.write(env, FileKind.REJECTS, unit.source_id, generation_id, some)
 
 
 def judge(
