@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from actuals_pipelines.domain.package import Due, ExplanationRule, MatchingPackage, Member, Pass, Side
 from actuals_pipelines.reconcile.close import Closed, Pins, close
-from actuals_pipelines.reconcile.solve import solve
+from actuals_pipelines.reconcile.solve import columns_mentioned, solve
 from actuals_pipelines.reconcile.state import State
 from actuals_pipelines.store import files
 from actuals_pipelines.store.files import DataFile, FileKind
@@ -99,7 +99,7 @@ def whole(folder: Path, peers: bool) -> None:
     for package in PACKAGES:
         with measured(f"full run of {package.name}") as step:
             closed.append(_close(env, None, _rows(env, kept, package), package))
-        step.rows = closed[-1].state.summary.count
+        step.rows = closed[-1].summary.count
         steps.append(step)
     ours = total("full run of both", steps, sum(step.rows for step in steps))
     limits = interleaved(3, **{package.name: _limit(folder, package) for package in PACKAGES})
@@ -207,14 +207,14 @@ def _encrypt(env: TenantEnvironment, table: pa.Table) -> DataFile:
     return files.write(env, FileKind.TRANSACTIONS, UUID(int=1), UUID(int=2), table)
 
 
-def _rows(env: TenantEnvironment, kept: Kept, package: MatchingPackage) -> pa.Table:
-    """What a close takes in, opened as the store opens it."""
-    mine = [kept[source] for source in sorted({member.source for _, member in package.members()})]
-    return files.dataset(env, mine).to_table()
+def _rows(env: TenantEnvironment, kept: Kept, package: MatchingPackage) -> pa.RecordBatchReader:
+    """What a close takes in, opened as the store opens it: decrypted while it is read."""
+    rows = files.dataset(env, [kept[source] for source in sorted({member.source for _, member in package.members()})])
+    return rows.scanner(columns=columns_mentioned(package, rows.schema.names), batch_size=122_880).to_reader()
 
 
 def _close(
-    env: TenantEnvironment, opening: State | None, rows: pa.Table, package: MatchingPackage, day: date = DAY
+    env: TenantEnvironment, opening: State | None, rows: pa.RecordBatchReader, package: MatchingPackage, day: date = DAY
 ) -> Closed:
     """Close, then write what a close keeps; the state it gives is the kept one."""
     closed = close(opening, rows, [], package, Pins(day, coverage=None))
