@@ -27,7 +27,16 @@ from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and
 from actuals_pipelines.reconcile.reasons import judge_open_groups
 from actuals_pipelines.reconcile.schema import OUTCOME, TUPLE
 from actuals_pipelines.reconcile.solve import VERDICT, columns_kept, outcomes_sql, solve_rows
-from actuals_pipelines.reconcile.state import OPEN, State, given_names, open_state, refuse_outdated
+from actuals_pipelines.reconcile.state import (
+    CHUNK,
+    OPEN,
+    PART,
+    State,
+    given_names,
+    open_state,
+    refuse_outdated,
+    rows_near,
+)
 from actuals_pipelines.reconcile.summary import EMPTY, Summary, summary_of, sums_of
 from actuals_pipelines.reconcile.touched import find_touched
 
@@ -157,14 +166,15 @@ def _recall(
         con.execute("CREATE TEMP TABLE was AS FROM opening")
         con.execute("CREATE TEMP TABLE reached AS SELECT row_uid FROM was")
     else:
-        if number_of(con, "SELECT count(*) FROM gone"):
-            find_touched(con, package)
-        else:
-            con.execute("CREATE TEMP TABLE reached AS SELECT row_uid, status FROM opening LIMIT 0")
-        # Two readings: of open rows, which lie together, and, where there are any, of the others.
+        find_touched(con, package)
+        # Two readings: of open rows, which lie together, and of the chunks that hold the others.
         con.execute(f"CREATE TEMP TABLE was AS FROM opening WHERE status IN ({OPEN})")
-        if number_of(con, f"SELECT count(*) FROM reached WHERE status NOT IN ({OPEN})"):
-            con.execute(f"INSERT INTO was FROM opening SEMI JOIN reached USING (row_uid) WHERE status NOT IN ({OPEN})")
+        closed = f"FROM reached WHERE status NOT IN ({OPEN})"
+        places = dict(con.execute(f"SELECT {PART}, list(DISTINCT {CHUNK}) {closed} GROUP BY {PART}").fetchall())
+        if places:
+            con.execute(f"""
+                INSERT INTO was BY NAME FROM ({rows_near(con, opening, places)})
+                SEMI JOIN (SELECT row_uid {closed}) USING (row_uid)""")
     return opening.summary or summary_of(con, "opening")
 
 

@@ -14,30 +14,34 @@ from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import quoted
 from actuals_pipelines.reconcile.members import key_columns
+from actuals_pipelines.reconcile.state import CHUNK, PART
 
 
 def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
-    """Create table `reached` (row_uid, status, keys): rows of `opening` to be solved again, and those of `gone`.
+    """Create table `reached`: row_uid, status, place and keys of the rows to be solved again, and of those of `gone`.
 
-    Reads `opening` (a state's rows), `to_solve` (rows that are new or changed) and `gone` (row_uid of old versions).
+    Reads `opening_at` (a state's rows), `to_solve` (rows that are new or changed) and `gone` (row_uid of old versions).
     A round reads the keys of the whole opening once; most closes need one, because what shares a key with a new row
     has no other.
     """
     columns = key_columns(package)
     keys = "".join(f", {quoted(name)}" for name in columns)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE reached AS SELECT row_uid, status{keys} FROM opening LIMIT 0")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE reached AS SELECT row_uid, status, {PART}, {CHUNK}{keys} FROM opening_at LIMIT 0"
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE seen_keys AS SELECT DISTINCT k FROM ({_keys(columns, 'to_solve')})")
     con.execute("CREATE OR REPLACE TEMP TABLE near_keys AS FROM seen_keys")
     near = "FROM near_keys"
     tests = [f"{quoted(name)} IN ({near})" for name in columns if not _is_list(name)]
     # Most rows of most sources have no id in their texts, and need no list taken apart.
     lists = [name for name in columns if _is_list(name)]
-    is_first = True
+    row = f"row_uid, status, {PART}, {CHUNK}{keys}"
+    is_first = number_of(con, "SELECT count(*) FROM gone") > 0  # else there is nothing to look for
     while is_first or number_of(con, "SELECT count(*) FROM near_keys"):
         also = ["row_uid IN (FROM gone)"] if is_first else []
-        parts = [f"SELECT row_uid, status{keys} FROM opening WHERE {' OR '.join([*tests, *also])}"]
+        parts = [f"SELECT {row} FROM opening_at WHERE {' OR '.join([*tests, *also])}"]
         parts += [
-            f"SELECT row_uid, status{keys} FROM (SELECT *, unnest({quoted(name)}) AS k FROM opening "
+            f"SELECT {row} FROM (SELECT *, unnest({quoted(name)}) AS k FROM opening_at "
             f"WHERE len({quoted(name)}) > 0) SEMI JOIN near_keys USING (k)"
             for name in lists
         ]

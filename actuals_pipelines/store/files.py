@@ -276,15 +276,19 @@ def _write_batches(writer: pq.ParquetWriter, reader: pa.RecordBatchReader) -> in
 
 def _layout(schema: pa.Schema) -> dict[str, object]:
     """Per column: a dictionary for few values, zstd for text and numbers, nothing for random ids."""
-    compression = {}
+    compression, ordered = {}, []
     for field in schema:
         nested = pa.types.is_list(field.type)
         inner = field.type.value_type if nested else field.type
         leaf = f"{field.name}.list.element" if nested else field.name
         compression[leaf] = "none" if inner == pa.uuid() and field.name not in _FEW_VALUES else "zstd"
+        if inner != pa.uuid():
+            ordered.append(leaf)
     return {
         "compression": compression,
         "use_dictionary": [name for name in schema.names if name in _FEW_VALUES],
+        # Ids are random: their bounds prune nothing, and where the two are equal Arrow fails to compare UUIDs.
+        "write_statistics": ordered,
     }
 
 

@@ -204,9 +204,9 @@ def test_digests_add_up_as_their_rows_do(rows: list[dict[str, str]], place: int)
     """What is taken away and added again, in any order, leaves the digest of all."""
     solved = solve(rows_of(rows), PACKAGE)
     with engine() as con:
-        con.register("some", solved.slice(0, place))
-        con.register("others", solved.slice(place))
-        some, others = lanes_of(con, "some"), lanes_of(con, "others")
+        con.register("few_rows", solved.slice(0, place))
+        con.register("other_rows", solved.slice(place))
+        some, others = lanes_of(con, "few_rows"), lanes_of(con, "other_rows")
 
     assert in_hexadecimal(added(others, some)) == in_hexadecimal(added(some, others)) == digest(solved)
     assert added(added(some, others), some, -1) == others

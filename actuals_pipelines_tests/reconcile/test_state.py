@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from actuals_pipelines.reconcile.close import Pins, close
@@ -76,6 +78,26 @@ def test_a_checkpoint_says_what_the_parts_say(state: State) -> None:
 
     assert upon_parts.digest == upon_whole.digest
     assert sorted(map(str, upon_parts.state.rows.to_pylist())) == sorted(map(str, upon_whole.state.rows.to_pylist()))
+
+
+def test_a_close_reads_parts_from_files_as_it_does_from_memory(state: State, tmp_path: Path) -> None:
+    """In files of many row groups, of which only those near the news are read whole."""
+    parts = []
+    for number, part in enumerate(state.parts):
+        assert isinstance(part, pa.Table)
+        ordered = [field.name for field in part.schema if field.type not in (pa.uuid(), pa.list_(pa.uuid()))]
+        pq.write_table(part, tmp_path / f"{number}.parquet", row_group_size=1, write_statistics=ordered)
+        parts.append(ds.dataset(tmp_path / f"{number}.parquet"))
+    news = pa.concat_tables([payment(1), payment(2).slice(0, 0), order(2, "12.00")])
+    pins = Pins(DAY + timedelta(days=3))
+
+    from_memory = close(state, news, [key("row", "paid2").bytes], ORDERS_VS_PSP, pins)
+    from_files = close(
+        replace(state, parts=tuple(parts), summary=None), news, [key("row", "paid2").bytes], ORDERS_VS_PSP, pins
+    )
+
+    assert from_files.summary == from_memory.summary
+    assert sorted(map(str, from_files.changes.to_pylist())) == sorted(map(str, from_memory.changes.to_pylist()))
 
 
 def test_a_checkpoint_is_held_against_what_was_carried(state: State) -> None:
