@@ -19,7 +19,7 @@ import pyarrow as pa
 from actuals_pipelines.domain.money import MAX_MINOR_UNITS
 from actuals_pipelines.readers.bai2_codes import kind_of, sign_of
 from actuals_pipelines.readers.entries import references_text
-from actuals_pipelines.readers.entry_rows import ENTRY_SCHEMA, EntryRows, Sums, decimal_text, real_id, text_lines
+from actuals_pipelines.readers.entry_rows import ENTRY_SCHEMA, EntryRows, Sums, amount_text, real_id, text_lines
 from actuals_pipelines.readers.reading import MAX_FIELD_BYTES, FileRefused, Reading, note_reject
 from actuals_pipelines.readers.text import Utf8Stream
 
@@ -240,7 +240,7 @@ class _Reading:
             status=status,
             booked_on=booked_on,
             value_date=found.value_date.isoformat() if found.value_date else None,
-            amount=decimal_text(minor, account.currency),
+            amount=amount_text(minor, account.currency),
             currency=account.currency,
             references=references_text({"acct_svcr": found.bank_reference, "customer_ref": found.customer_reference}),
             text=found.text or None,

@@ -2,14 +2,13 @@
 
 `booked`, `pending` and `information` become booked, pending and informational entries. The sign is the amount's own
 unless a `creditDebitIndicator` says more; where it contradicts the named party, the sign stands and the notes say so.
-No options but `details`: the `entryDetails` of a batch come as rows of their own.
+Options: details (the `entryDetails` of a batch come as rows of their own), rounding.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, BinaryIO
@@ -18,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from actuals_pipelines.domain.money import AmountUnreadable, Money
+from actuals_pipelines.readers.amounts import Amount, Amounts, FieldUnreadable, day, decimal_text
 from actuals_pipelines.readers.entries import references_text
 from actuals_pipelines.readers.entry_rows import ENTRY_SCHEMA, EntryRows, Sums, real_id
 from actuals_pipelines.readers.reading import MAX_FIELD_BYTES, FileEmpty, FileRefused, Reading, note_reject
@@ -27,7 +27,6 @@ _ADVICE = "Ask for the transactions again."
 _LISTS = {"booked": "booked", "pending": "pending", "information": "informational"}
 _KINDS = {"CHRG": "fee", "COMM": "fee", "FEES": "fee", "INTR": "interest", "TAXE": "tax"}  # by sub-family code
 _NOT_GIVEN = {"NOTPROVIDED", "NOT PROVIDED", "NONREF"}
-_DECIMAL = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
 _DECODE = msgspec.json.Decoder(float_hook=str).decode  # numbers keep the digits that were sent
 
 
@@ -55,7 +54,8 @@ class BerlinGroupReader:
             raise FileRefused(self.format, "it is no JSON document, or half of one", _ADVICE) from None
         reading = Reading(schema=ENTRY_SCHEMA, batches=iter(()))
         pages = [("", document)] if isinstance(document, dict) else _listed(document)
-        reading.batches = _Reading(reading, options.get("details") == "true").batches(pages)
+        inside = _Reading(reading, Amounts(self.format, options), options.get("details") == "true")
+        reading.batches = inside.batches(pages)
         return reading
 
 
@@ -79,8 +79,8 @@ class _Where:
 class _Reading:
     """One pass over the answers."""
 
-    def __init__(self, reading: Reading, with_details: bool) -> None:
-        self.reading, self.with_details = reading, with_details
+    def __init__(self, reading: Reading, amounts: Amounts, with_details: bool) -> None:
+        self.reading, self.amounts, self.with_details = reading, amounts, with_details
         self.rows = EntryRows()
         self.line = self.contradicted = 0
 
@@ -115,29 +115,42 @@ class _Reading:
         if not isinstance(entry, dict):
             note_reject(self.reading, self.line, where.pointer, "not an object", "berlin_group")
             return
-        found = _amount(entry)
+        wrong: list[tuple[str, str]] = []
+        try:
+            amount, currency = self._amount(entry)
+        except FieldUnreadable as unreadable:
+            wrong.append((f"/{unreadable.field}", unreadable.reason))
         days = {name: _text(entry.get(name)) for name in ("bookingDate", "valueDate")}
-        wrong = [found] if isinstance(found[0], _Wrong) else []
-        if wrong:
-            note_reject(self.reading, self.line, f"{where.pointer}/{found[1]}", found[0].reason, "berlin_group")
-        for name, text in days.items():
-            if text is not None and _day(text) is None:
-                wrong.append(found)
-                note_reject(self.reading, self.line, f"{where.pointer}/{name}", "not a date", "berlin_group")
-        if any(value for value in (_text(entry.get(name)) for name in entry) if value and len(value) > MAX_FIELD_BYTES):
-            wrong.append(found)
-            reason = f"a field is longer than {MAX_FIELD_BYTES} bytes"
-            note_reject(self.reading, self.line, where.pointer, reason, "berlin_group")
+        wrong += [(f"/{name}", "not a date") for name, text in days.items() if text is not None and day(text) is None]
+        if any(len(value) > MAX_FIELD_BYTES for value in entry.values() if isinstance(value, str)):
+            wrong.append(("", f"a field is longer than {MAX_FIELD_BYTES} bytes"))
+        for name, reason in wrong:
+            note_reject(self.reading, self.line, f"{where.pointer}{name}", reason, "berlin_group")
         if wrong:
             return
-        amount, currency = str(found[0]), found[1]
-        booked_on = _day(days["bookingDate"])
+        booked_on, value_date = (day(text) if text else None for text in days.values())
         if where.status == "booked" and where.parent is None:
-            # With more decimals than the currency has, normalising rejects it, or rounds by a stated rule.
-            with suppress(AmountUnreadable):
-                sums.add(currency, Money.parse(amount, currency).minor_units, booked_on)
-        self._row(entry, where, (amount, currency, booked_on, _day(days["valueDate"])))
+            sums.add(currency, amount.minor_units, booked_on.isoformat() if booked_on else None)
+        self._row(entry, where, (amount, currency), (booked_on, value_date))
         self._details(entry, where, sums)
+
+    def _amount(self, entry: dict[str, Any]) -> tuple[Amount, str]:
+        """The signed amount and its currency."""
+        given = _dict(entry.get("transactionAmount"))
+        text, currency = _text(given.get("amount")), _text(given.get("currency"))
+        if text is None:
+            raise FieldUnreadable("transactionAmount/amount", "no amount is given")
+        said = {"DBIT": "-", "DEBIT": "-", "CRDT": "+", "CREDIT": "+"}.get(
+            (_text(entry.get("creditDebitIndicator")) or "").upper()
+        )
+        sign = text[:1] if text[:1] in ("+", "-") else ""
+        if said == "+" and sign == "-":
+            raise FieldUnreadable("creditDebitIndicator", "it contradicts the sign of the amount")
+        is_negative = "-" in (said, sign)
+        unsigned = text.removeprefix(sign)
+        return self.amounts.read(
+            unsigned, currency or "", "transactionAmount/amount", negative=is_negative
+        ), currency or ""
 
     def _details(self, entry: dict[str, Any], where: _Where, sums: Sums) -> None:
         details = entry.get("entryDetails")
@@ -151,9 +164,11 @@ class _Reading:
             )
             self._entry(whole, inside, sums)
 
-    def _row(self, entry: dict[str, Any], where: _Where, found: tuple[str, str, str | None, str | None]) -> None:
-        amount, currency, booked_on, value_date = found
-        own, other = ("creditor", "debtor") if amount.startswith("-") else ("debtor", "creditor")
+    def _row(
+        self, entry: dict[str, Any], where: _Where, money: tuple[Amount, str], days: tuple[date | None, date | None]
+    ) -> None:
+        (amount, currency), (booked_on, value_date) = money, days
+        own, other = ("creditor", "debtor") if amount.minor_units < 0 else ("debtor", "creditor")
         if not _has_party(entry, own) and _has_party(entry, other):
             self.contradicted += 1
             own = other
@@ -168,13 +183,14 @@ class _Reading:
             parent_id=where.parent,
             kind=_KINDS.get(code.split("-")[-1] if code else "", "payment"),
             status=where.status,
-            booked_on=booked_on if where.status != "pending" else None,
-            value_date=value_date,
+            booked_on=booked_on.isoformat() if booked_on and where.status != "pending" else None,
+            value_date=value_date.isoformat() if value_date else None,
             timestamp=_instant(_first(entry, "bookingDateTime", "valueDateTime")),
-            amount=amount,
+            amount=amount.text,
             currency=currency,
-            original_currency=_first(exchange, "sourceCurrency"),
-            rate=_first(exchange, "exchangeRate", "rate"),
+            original_amount=amount.stated,
+            original_currency=currency if amount.stated else _first(exchange, "sourceCurrency"),
+            rate=decimal_text(_first(exchange, "exchangeRate", "rate")),
             references=references_text(
                 {
                     "end_to_end": None if end_to_end in _NOT_GIVEN else end_to_end,
@@ -219,30 +235,6 @@ class _Reading:
             opening=opening.minor_units if opening and opening.currency == currency and is_whole else None,
             closing=closing.minor_units if closing and closing.currency == currency and is_whole else None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Wrong:
-    reason: str
-
-
-def _amount(entry: dict[str, Any]) -> tuple[Any, str]:
-    """Signed decimal text and currency; or what is wrong, and where."""
-    given = _dict(entry.get("transactionAmount"))
-    text, currency = _text(given.get("amount")), _text(given.get("currency"))
-    if text is None:
-        return _Wrong("no amount is given"), "transactionAmount/amount"
-    if not _DECIMAL.fullmatch(text):
-        return _Wrong("not a decimal number"), "transactionAmount/amount"
-    if currency is None:
-        return _Wrong("no currency is given"), "transactionAmount/currency"
-    said = {"DBIT": "-", "DEBIT": "-", "CRDT": "", "CREDIT": ""}.get(
-        (_text(entry.get("creditDebitIndicator")) or "").upper()
-    )
-    text = text.removeprefix("+")
-    if said == "" and text.startswith("-"):
-        return _Wrong("its sign and its creditDebitIndicator contradict each other"), "creditDebitIndicator"
-    return (f"-{text.removeprefix('-')}" if said == "-" else text), currency
 
 
 def _refusal(page: dict[str, Any]) -> str:
@@ -290,14 +282,6 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _day(text: str | None) -> str | None:
-    """YYYY-MM-DD, from a date or from the date part of an instant."""
-    try:
-        return date.fromisoformat(text[:10]).isoformat() if text and len(text) >= 10 else None
-    except ValueError:
-        return None
 
 
 def _instant(text: str | None) -> str | None:

@@ -103,7 +103,7 @@ class Sums:
         return found
 
 
-def decimal_text(minor_units: int, currency: str) -> str:
+def amount_text(minor_units: int, currency: str) -> str:
     """-1230 minor units of EUR as "-12.30"."""
     places = exponent(currency)
     digits = str(abs(minor_units)).zfill(places + 1)

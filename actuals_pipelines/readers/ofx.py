@@ -1,7 +1,8 @@
 """OFX 1.x (SGML), OFX 2.x (XML) and QFX: bank, card and the cash part of investment statements.
 
 `TRNAMT` is signed for the account. A booking date is the date as written: a time without a zone is GMT by the standard,
-and local at most banks. Rows of securities are counted in the notes and not read. No options.
+and local at most banks. Rows of securities are counted in the notes and not read.
+Options: rounding (for amounts with more decimals than their currency has; without it they are rejects).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from actuals_pipelines.domain.money import AmountUnreadable, Money, exponent
+from actuals_pipelines.domain.money import exponent
+from actuals_pipelines.readers.amounts import Amount, Amounts, FieldUnreadable
 from actuals_pipelines.readers.entries import references_text
 from actuals_pipelines.readers.entry_rows import ENTRY_SCHEMA, EntryRows, Sums, real_id
 from actuals_pipelines.readers.ofx_tags import Tag, open_text, tags
@@ -78,15 +80,15 @@ class OfxReader:
         """
         text = open_text(stream)
         reading = Reading(schema=ENTRY_SCHEMA, batches=iter(()))
-        reading.batches = _Reading(reading).batches(tags(text))
+        reading.batches = _Reading(reading, Amounts(self.format, options)).batches(tags(text))
         return reading
 
 
 class _Reading:
     """One pass over the tags."""
 
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+    def __init__(self, reading: Reading, amounts: Amounts) -> None:
+        self.reading, self.amounts = reading, amounts
         self.rows = EntryRows()
         self.inside: list[str] = []  # the aggregates that are open
         self.statement: _Statement | None = None
@@ -178,14 +180,12 @@ class _Reading:
         if statement is None:
             return
         currency = statement.currency or next(iter(statement.sums.found), "")
-        closing = _amount(statement.closing, currency) if statement.closing else None
-        if statement.closing and closing is None:
-            note_reject(self.reading, statement.line, "LEDGERBAL", "its amount is not a decimal number", "ofx")
-        try:
-            balance = Money.parse(closing, currency).minor_units if closing and currency else None
-        except AmountUnreadable as error:
-            balance = None
-            note_reject(self.reading, statement.line, "LEDGERBAL", error.reason, "ofx")
+        balance = None
+        if statement.closing and currency:
+            try:
+                balance = _amount(statement.closing, currency, self.amounts, "LEDGERBAL").minor_units
+            except FieldUnreadable as wrong:
+                note_reject(self.reading, statement.line, wrong.field, wrong.reason, "ofx")
         self.reading.controls += statement.sums.controls(
             currency,
             account=statement.account,
@@ -206,28 +206,32 @@ class _Reading:
         currency = (values.get("CURRENCY.CURSYM") or statement.currency).upper()
         when = values.get("DTTRAN" if entry.is_pending else "DTPOSTED", "")
         booked_on = _day(when)
-        amount = _amount(values.get("TRNAMT", ""), currency)
-        wrong = [
-            ("CURDEF", "no currency is given", not currency),
-            ("DTTRAN" if entry.is_pending else "DTPOSTED", "no date is given", not when),
-            ("DTPOSTED", "not a date in the form YYYYMMDD", bool(when) and booked_on is None),
-            ("TRNAMT", "not a decimal number" if values.get("TRNAMT") else "no amount is given", amount is None),
-        ]
-        for name, reason, is_wrong in wrong:
-            if is_wrong:
-                note_reject(self.reading, entry.line, name, reason, "ofx")
-        if amount is None or booked_on is None or not currency:
-            return
-        self._row(statement, entry, (amount, currency, booked_on))
+        name = "DTTRAN" if entry.is_pending else "DTPOSTED"
+        wrong = []
+        if booked_on is None:
+            wrong.append((name, "not a date in the form YYYYMMDD" if when else "no date is given"))
+        amount = None
+        if not currency:
+            wrong.append(("CURDEF", "no currency is given"))
+        else:
+            try:
+                amount = _amount(values.get("TRNAMT", ""), currency, self.amounts, "TRNAMT")
+            except FieldUnreadable as unreadable:
+                wrong.append((unreadable.field, unreadable.reason))
+        for field_name, reason in wrong:
+            note_reject(self.reading, entry.line, field_name, reason, "ofx")
+        if amount is not None and booked_on is not None:
+            self._row(statement, entry, (amount, currency, booked_on))
 
-    def _row(self, statement: _Statement, entry: _Entry, found: tuple[str, str, date]) -> None:
+    def _row(self, statement: _Statement, entry: _Entry, found: tuple[Amount, str, date]) -> None:
         values = entry.values
         amount, currency, booked_on = found
         corrects, action = values.get("CORRECTFITID"), values.get("CORRECTACTION", "").upper()
         # A correction takes the id of what it corrects, so that it takes its place; a deletion moves nothing.
         status = "pending" if entry.is_pending else "informational" if corrects and action == "DELETE" else "booked"
         if status == "booked":
-            _count(statement.sums, amount, currency, booked_on)
+            statement.sums.add(currency, amount.minor_units, booked_on.isoformat())
+        original = values.get("ORIGCURRENCY.CURSYM") or None
         payee = values.get("NAME") or values.get("PAYEE.NAME") or ""
         memo = values.get("MEMO", "")
         available = _day(values.get("DTAVAIL", "") or values.get("VALUEDATE", ""))
@@ -242,9 +246,10 @@ class _Reading:
             booked_on=booked_on.isoformat() if not entry.is_pending else None,
             value_date=available.isoformat() if available else None,
             timestamp=_instant(values.get("DTTRAN" if entry.is_pending else "DTPOSTED", "")),
-            amount=amount,
+            amount=amount.text,
             currency=currency,
-            original_currency=values.get("ORIGCURRENCY.CURSYM") or None,
+            original_amount=None if original else amount.stated,
+            original_currency=original or (currency if amount.stated else None),
             rate=values.get("ORIGCURRENCY.CURRATE") or values.get("CURRENCY.CURRATE") or None,
             references=references_text(
                 {
@@ -260,27 +265,18 @@ class _Reading:
         )
 
 
-def _count(sums: Sums, amount: str, currency: str, booked_on: date) -> None:
-    """Into the sums, if it is exact in its currency: else normalising rejects it."""
-    try:
-        sums.add(currency, Money.parse(amount, currency).minor_units, booked_on.isoformat())
-    except AmountUnreadable:
-        return
-
-
-def _amount(text: str, currency: str) -> str | None:
-    """Decimal text with a point; a comma may be the decimal mark. "1,234" and "1.234" are two numbers, and so none."""
-    found = _NUMBER.fullmatch(text)
-    if found is None or len(text) > 60 or not any(letter.isdigit() for letter in text):
-        return None
+def _amount(text: str, currency: str, amounts: Amounts, field: str) -> Amount:
+    """A comma may be the decimal mark. "1,234" and "1.234" are two numbers, and so none."""
+    if not text:
+        raise FieldUnreadable(field, "no amount is given")
+    found = _NUMBER.fullmatch(text) if len(text) <= 60 else None
+    if found is None or not any(letter.isdigit() for letter in text):
+        raise FieldUnreadable(field, "it is not a decimal number")
     grouping, mark = found.groups()
-    if _TWO_READINGS.fullmatch(text) and exponent(currency) != 3:
-        return None
-    if grouping is not None:
-        if grouping == mark:
-            return None
-        text = text.replace(grouping, "")
-    return text.replace(",", ".").removeprefix("+")
+    if (_TWO_READINGS.fullmatch(text) and exponent(currency) != 3) or (grouping is not None and grouping == mark):
+        raise FieldUnreadable(field, "its decimal mark cannot be told from its grouping")
+    digits = text.lstrip("+-") if grouping is None else text.lstrip("+-").replace(grouping, "")
+    return amounts.read(digits.replace(",", "."), currency, field, negative=text.startswith("-"))
 
 
 def _day(text: str) -> date | None:

@@ -78,7 +78,7 @@ def test_the_sign_is_the_amounts_or_the_indicators(value: Any, indicator: str | 
     [
         (amount("12,30"), "transactionAmount/amount"),
         (amount(None), "transactionAmount/amount"),
-        (amount("1.00", ""), "transactionAmount/currency"),
+        (amount("1.00", ""), "transactionAmount/amount"),
         (amount("-1.00") | {"creditDebitIndicator": "CRDT"}, "creditDebitIndicator"),
         (amount("1.00") | {"bookingDate": "31.01.2026"}, "bookingDate"),
     ],

@@ -77,6 +77,14 @@ def test_an_amount_that_is_none_rejects_its_row_alone(written: str) -> None:
     assert [(line, field) for line, field, _ in reading.rejects] == [(8, "TRNAMT")]
 
 
+def test_more_decimals_than_the_currency_has_need_a_stated_rule() -> None:
+    assert read("ofx", document(entry("115.8351")))[1].rejects
+    [row], reading = read("ofx", document(entry("115.8351")), rounding="half_up")
+
+    assert (row["amount"], row["original_amount"]) == ("115.84", "115.8351")
+    assert reading.controls[0].credits == 11584
+
+
 @pytest.mark.parametrize(
     ("posted", "day", "instant"),
     [
@@ -175,7 +183,7 @@ def test_many_entries_are_read_in_batches_and_none_is_lost() -> None:
         ("date_missing.ofx", [(0, 0, 0, 0)], 3),
         ("decimal_error.ofx", [(0, 0, 0, 0)], 2),
         ("empty_balance.ofx", [(1, 12000, 0, None)], 0),
-        ("fidelity-savings.ofx", [(1, 0, 150000, None)], 0),  # the others have four decimals: normalising decides
+        ("fidelity-savings.ofx", [(1, 0, 150000, None)], 3),  # the others have four decimals
         ("investment_medium.ofx", [(3, 335, 730, None), (0, 0, 0, None)], 0),
         ("multiple_accounts.ofx", [(0, 0, 0, 11100), (0, 0, 0, 22200)], 0),
         ("ofx-v102-empty-tags.ofx", [(1, 1234, 0, None)], 0),
