@@ -58,7 +58,7 @@ def read(
     Exit codes: 0 read; 1 read with rejects; 2 refused.
     """
     from actuals_pipelines.cli.read_print import PRINTERS  # noqa: PLC0415 - Arrow would slow `actuals --help`
-    from actuals_pipelines.readers.parts import read_parts  # noqa: PLC0415
+    from actuals_pipelines.readers.sandbox import read_parts_apart  # noqa: PLC0415
 
     ways = {"json": as_json, "ndjson": as_ndjson, "csv": as_csv}
     chosen = [name for name, is_chosen in ways.items() if is_chosen]
@@ -74,7 +74,7 @@ def read(
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be opened: {error.strerror}.") from None
     with stream:
-        parts = read_parts(stream, {"details": "true", **options}, format_)
+        parts = read_parts_apart(stream, {"details": "true", **options}, format_)
         printer = PRINTERS[chosen[0] if chosen else "table"](file, totals_only=totals_only, rows=rows)
         for part in parts:
             printer.part(part)

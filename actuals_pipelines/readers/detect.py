@@ -20,6 +20,10 @@ UNKNOWN = "a known format"
 TABLES = ("csv", "xlsx")
 """The formats whose columns mean something only by a profile or a mapping."""
 
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+GZIP = b"\x1f\x8b"
+"""How archives begin."""
+
 _OTHERS = (
     (b"%PDF-", "a PDF document"),
     (b"\x89PNG", "a PNG picture"),
@@ -78,9 +82,9 @@ def detect(head: bytes) -> str:
     """
     if not head.strip():
         raise FileEmpty(UNKNOWN)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(ZIP):
         return "zip"
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(GZIP):
         return "gzip"
     if head.startswith(b"PAR1"):
         return "parquet"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from actuals_pipelines.readers.detect import HEAD_BYTES, UNKNOWN, detect
+from actuals_pipelines.readers.detect import GZIP, HEAD_BYTES, UNKNOWN, ZIP, detect
 from actuals_pipelines.readers.reading import FileEmpty, FileRefused
 
 MAX_PACKED_BYTES = 512 << 20  # an archive's directory stands at its end, so it lies in memory whole
@@ -21,6 +21,7 @@ MAX_FILES = 1_000
 MAX_RATIO = 200  # statements pack to a tenth, dull XML to a fiftieth
 _UNSUSPICIOUS_BYTES = 32 << 20  # a small file may be as dull as it likes
 _CHUNK = 1 << 20
+_ZIPPED_FORMATS = ("xlsx",)
 _ADVICE = "Ask the sender for the files themselves."
 _DOCUMENTS = (
     ("word/", "a Word document"),
@@ -69,26 +70,30 @@ class Packed:
     of: int = 1
 
 
-def unpack(stream: BinaryIO) -> Iterator[Packed]:
+def unpack(stream: BinaryIO, format: str | None = None) -> Iterator[Packed]:
     """The file itself, or each file that was packed into it; a workbook is a file and no archive.
+
+    Args:
+        format: what the files are said to be; None detects it for each.
 
     Raises:
         FileEmpty, FileRefused: another kind of file; damaged, encrypted, nested or beyond the limits. While a file is
             read too: how far it unpacks shows then.
     """
     peeked = Peeked(stream)
-    kind = detect(peeked.head)
-    if kind == "gzip":
+    if peeked.head.startswith(GZIP):
         inner = Peeked(_Gunzip(peeked))  # type: ignore[arg-type]  # it has what is used of a stream: read
-        yield Packed(inner, _inner_kind(inner.head))
-    elif kind == "zip":
-        yield from _zipped(peeked)
+        yield Packed(inner, _inner_kind(inner.head, format))
+    elif peeked.head.startswith(ZIP) and format not in _ZIPPED_FORMATS:
+        yield from _zipped(peeked, format)
     else:
-        yield Packed(peeked, kind)
+        yield Packed(peeked, format or detect(peeked.head))
 
 
-def _inner_kind(head: bytes) -> str:
-    kind = detect(head)
+def _inner_kind(head: bytes, format: str | None) -> str:
+    kind = "zip" if head.startswith(ZIP) else "gzip" if head.startswith(GZIP) else format or detect(head)
+    if kind == "zip" and format in _ZIPPED_FORMATS:
+        return format
     if kind == "zip" and b"[Content_Types].xml" in head[:4_096]:
         return "xlsx"
     if kind in ("zip", "gzip"):
@@ -96,7 +101,7 @@ def _inner_kind(head: bytes) -> str:
     return kind
 
 
-def _zipped(peeked: Peeked) -> Iterator[Packed]:
+def _zipped(peeked: Peeked, format: str | None) -> Iterator[Packed]:
     data = _up_to(peeked, MAX_PACKED_BYTES + 1)
     if len(data) > MAX_PACKED_BYTES:
         raise FileRefused(UNKNOWN, f"the archive is larger than {MAX_PACKED_BYTES} bytes", "Send it in parts.")
@@ -122,7 +127,7 @@ def _zipped(peeked: Peeked) -> Iterator[Packed]:
     ratio.packed = len(data)
     for place, member in enumerate(members, 1):
         inner = Peeked(_Member(archive, member, ratio))  # type: ignore[arg-type]  # as above
-        yield Packed(inner, _inner_kind(inner.head), member.filename, place, len(members))
+        yield Packed(inner, _inner_kind(inner.head, format), member.filename, place, len(members))
 
 
 def _is_litter(name: str) -> bool:

@@ -31,8 +31,8 @@ def read_parts(stream: BinaryIO, options: Mapping[str, str], format: str | None 
     Raises:
         FormatUnknown, FileEmpty, FileRefused: names the place in an archive of several files.
     """
-    for packed in unpack(stream):
-        reader = open_reader(format or packed.format)
+    for packed in unpack(stream, format):
+        reader = open_reader(packed.format)
         try:
             reading = reader.read(cast("BinaryIO", packed.stream), options)
         except FileRefused as refused:
