@@ -27,6 +27,17 @@ _SETTINGS = (
 )
 
 
+_prepared: list[duckdb.DuckDBPyConnection] = []
+
+
+def prepare(settings: Sequence[str] = ()) -> None:
+    """From here on every connection of this process is one to a single database with one thread, opened now.
+
+    For a process that is about to be confined: opening a database reads files and starts threads.
+    """
+    _prepared.append(connect(1, settings=settings))
+
+
 def connect(
     threads: int = 2, memory_limit: str | None = None, settings: Sequence[str] = ()
 ) -> duckdb.DuckDBPyConnection:
@@ -36,9 +47,12 @@ def connect(
         memory_limit: "2GB"; None leaves DuckDB's default of 80 % of the machine.
         settings: a room's own, "name = value", from our code alone; after these nothing can be changed.
     """
-    connection = duckdb.connect(":memory:")
+    if _prepared:
+        return _prepared[0].cursor()
+    # Not by SET: until then there would be a thread for each processor.
+    connection = duckdb.connect(":memory:", config={"threads": threads})
     try:
-        for setting in (*_SETTINGS, f"threads = {int(threads)}", *settings):
+        for setting in (*_SETTINGS, *settings):
             connection.execute(f"SET {setting}")
         if memory_limit is not None:
             connection.execute("SET memory_limit = ?", [memory_limit])

@@ -67,17 +67,28 @@ def read(
     path = Path(file)
     if not path.is_file():
         raise ConfigurationError(f"There is no file {file}. Looked in {path.resolve().parent}.")
-    if profile is not None:
-        raise ConfigurationError("Profiles of your own cannot be read yet.")
+    own = None if profile is None else _own_profile(profile)
     try:
         stream = path.open("rb")
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be opened: {error.strerror}.") from None
     with stream:
-        parts = read_parts_apart(stream, {"details": "true", **options}, format_)
+        parts = read_parts_apart(stream, {"details": "true", **options}, format_, profile=own)
         printer = PRINTERS[chosen[0] if chosen else "table"](file, totals_only=totals_only, rows=rows)
         for part in parts:
             printer.part(part)
         printer.end()
     if printer.rejected:
         sys.exit(1)
+
+
+def _own_profile(name: str) -> str:
+    """The text of a profile that can be used; what is wrong in it is told with its line."""
+    from actuals_pipelines.readers.profiles import load  # noqa: PLC0415 - it brings the engine
+
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"The profile {name} cannot be read as a UTF-8 text file.") from None
+    load(text, name)
+    return text

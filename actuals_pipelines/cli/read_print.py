@@ -21,18 +21,38 @@ _REJECTS_SHOWN = 10
 class ColumnsUnknown(ActualsError):
     """A file is a plain table, and nothing says what its columns mean."""
 
-    def __init__(self, format: str, columns: list[str]) -> None:
-        super().__init__(format, columns)
-        self.format, self.columns = format, columns
+    def __init__(self, format: str, columns: list[str], tried: int, nearest: str | None) -> None:
+        super().__init__(format, columns, tried, nearest)
+        self.format, self.columns, self.tried, self.nearest = format, columns, tried, nearest
 
     def __str__(self) -> str:
         shown = ", ".join(repr(name) for name in self.columns[:40])
         more = f" and {len(self.columns) - 40} more" if len(self.columns) > 40 else ""
+        nearest = f" {self.nearest}" if self.nearest else ""
         return (
-            f"This is {self.format}, and nothing says what its columns mean: no profile fits. Its columns are: "
-            f"{shown}{more}. Write a profile that names them (actuals read FILE --profile mine.yaml), or give the "
-            "format that it is (--format)."
+            f"This is {self.format}, and none of the {self.tried} profiles says what its columns mean: {shown}{more}."
+            f"{nearest} Write a profile of your own (actuals read FILE --profile mine.yaml; the files in "
+            "actuals_pipelines/readers/profiles/library are examples), or name the format that it is (--format)."
         )
+
+
+def _columns_unknown(part: Part) -> ColumnsUnknown:
+    """With the profile that lacks the fewest columns, if it has some of them at all."""
+    from actuals_pipelines.readers.profiles import NAMES, shipped  # noqa: PLC0415 - it brings the engine
+
+    columns = part.reading.schema.names[:-1]
+    known = {name.casefold() for name in columns}
+    near: list[tuple[int, int, str, list[str]]] = []
+    for profile in map(shipped, NAMES):
+        wanted = [column.headers for column in profile.columns if column.is_required and profile.file == "table"]
+        missing = [headers[0] for headers in wanted if not known.intersection(each.casefold() for each in headers)]
+        if wanted and len(missing) < len(wanted):
+            near.append((len(missing), -len(wanted), profile.name, missing))
+    if not near:
+        return ColumnsUnknown(part.format, columns, len(NAMES), None)
+    _, _, name, missing = min(near)
+    lacks = ", ".join(repr(each) for each in missing[:10]) or "nothing that is required, but does not fit"
+    return ColumnsUnknown(part.format, columns, len(NAMES), f"The nearest is {name}; it wants also: {lacks}.")
 
 
 class _Printer:
@@ -51,7 +71,7 @@ class _Printer:
 
     def _read(self, part: Part, totals: Totals) -> Any:
         if not {"amount", "currency", "status"} <= set(part.reading.schema.names):
-            raise ColumnsUnknown(part.format, part.reading.schema.names[:-1])
+            raise _columns_unknown(part)
         return transactions(part.reading, totals)
 
     def _summary(self, part: Part, totals: Totals) -> dict[str, Any]:

@@ -17,8 +17,8 @@ HEAD_BYTES = 256 << 10
 UNKNOWN = "a known format"
 """What a refusal names as the format while there is none."""
 
-TABLES = ("csv", "xlsx")
-"""The formats whose columns mean something only by a profile or a mapping."""
+TABLES = ("csv", "xlsx", "ndjson", "json")
+"""What means something only by a profile or a mapping; "json" is a document that no reader of ours knows."""
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 GZIP = b"\x1f\x8b"
@@ -75,7 +75,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 def detect(head: bytes) -> str:
     """The format of the file that begins with `head`: a name of `readers.FORMATS`, `zip` or `gzip`.
 
-    A text that is none of the others is "csv"; a workbook in the old Excel format is "xlsx".
+    A text that is none of the others is "csv", JSON of a kind without a reader is "json", a workbook in the old Excel
+    format is "xlsx".
 
     Raises:
         FileEmpty, FileRefused: another kind, named; or what fits two formats, both named.
@@ -101,7 +102,7 @@ def detect(head: bytes) -> str:
     if found:
         return found[0]
     _refuse_other_text(text)
-    return "csv"
+    return "json" if text.lstrip()[:1] in ("{", "[") else "csv"
 
 
 def _text(head: bytes) -> str:
@@ -150,8 +151,6 @@ def _refuse_other_text(text: str) -> None:
         if kind is None and "<html" in lowered:
             kind = "an HTML page, whatever its name says"
         raise _other(kind or "an XML document of a kind that is not known here")
-    if start[:1] in ("{", "["):
-        raise _other("a JSON document of a kind that is not known here")
     if lowered.startswith(("received:", "return-path:", "mime-version:", "delivered-to:")):
         raise _other("an e-mail")
     if len(_CONTROL.findall(start)) > len(start) // 20:

@@ -48,6 +48,11 @@ class Peeked:
         taken, self._left = bytes(self._left[:size]), self._left[size:]
         return taken if len(taken) == size else taken + self._stream.read(size - len(taken))
 
+    def whole(self) -> bytes:
+        """All that there is, within the bound of what is packed, without consuming it."""
+        self._left = memoryview(bytes(self._left) + _up_to(self._stream, MAX_PACKED_BYTES))
+        return bytes(self._left)
+
     def readline(self, limit: int = -1) -> bytes:
         """As a file: up to and with the next line end."""
         line = bytearray()

@@ -89,7 +89,12 @@ def read_apart(format: str, stream: BinaryIO, options: Mapping[str, str], limits
 
 
 def read_parts_apart(
-    stream: BinaryIO, options: Mapping[str, str], format: str | None = None, limits: Limits | None = None
+    stream: BinaryIO,
+    options: Mapping[str, str],
+    format: str | None = None,
+    limits: Limits | None = None,
+    *,
+    profile: str | None = None,
 ) -> Generator[Part]:
     """As `parts.read_parts`, in a process of its own."""
     if format is not None and format not in FORMATS:
@@ -100,6 +105,7 @@ def read_parts_apart(
         request = {
             "format": format,
             "options": dict(options),
+            "profile": profile,
             "memory_bytes": bounds.memory_bytes,
             "cpu_seconds": bounds.cpu_seconds,
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import ctypes
-import encodings.aliases
+import encodings
 import importlib
 import io
 import json
@@ -26,13 +26,22 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from actuals_pipelines import readers
+from actuals_pipelines import engine, readers
 from actuals_pipelines.errors import ActualsError
+from actuals_pipelines.readers import profiles
 from actuals_pipelines.readers.parts import Part, read_parts
 from actuals_pipelines.readers.reading import FileRefused
 from actuals_pipelines.readers.wire import Frame, PipeClosed, receive, send
 
 _LOADED_LATE = ("numpy.ma", "_strptime", "stringprep")  # by other modules, when first asked for
+_SMALLEST_PROFILE = """
+name: smallest
+title: what loads the engine
+columns: {id: id, day: day, amount: amount}
+amounts: {columns: amount, decimal: "."}
+dates: {columns: day, formats: "%Y-%m-%d"}
+entry: {currency: "'EUR'", transaction_id: id, booked_on: day, kind: payment, amount: amount}
+"""
 _IN, _OUT = 0, 1
 _CHUNK = 1 << 20
 _NOBODY = 65_534
@@ -67,17 +76,24 @@ def _load() -> None:
     for module in pkgutil.walk_packages(readers.__path__, f"{readers.__name__}."):
         if not module.name.startswith(f"{readers.__name__}.sandbox"):
             importlib.import_module(module.name)
-    for name in sorted(set(encodings.aliases.aliases.values())):
+    for codec in pkgutil.iter_modules(encodings.__path__):
         with contextlib.suppress(LookupError):
-            codecs.lookup(name)
+            codecs.lookup(codec.name)
     for name in _LOADED_LATE:
         importlib.import_module(name)
+    for name in profiles.NAMES:
+        profiles.shipped(name)
+    # The engine behind profiles loads its parts with its first query.
+    profile = profiles.ProfileReader(profiles.load(_SMALLEST_PROFILE, "sandbox_child"))
+    profile.read(io.BytesIO(b"id,day,amount\n1,2026-01-31,1.00\n"), {"zone": "UTC"}).table()
 
 
 def _read_and_leave(request: Mapping[str, Any]) -> None:
     """The child: confine, read, end. Never returns."""
     status = _FAILED
     try:
+        if request["profile"] is not None or request["format"] in (None, *profiles.NAMES):
+            engine.prepare(("preserve_insertion_order = true",))
         _confine(request["memory_bytes"], request["cpu_seconds"])
         _answer(request)
         status = 0
@@ -126,7 +142,7 @@ def _answer(request: Mapping[str, Any]) -> None:
     stream = cast("BinaryIO", _Asked())
     place = request["format"] or "a known format"
     try:
-        for part in read_parts(stream, request["options"], request["format"]):
+        for part in read_parts(stream, request["options"], request["format"], profile=request["profile"]):
             place = part.format
             _send_part(part)
         send(_OUT, Frame.DONE)

@@ -12,6 +12,7 @@ import pytest
 from actuals_pipelines.readers import FileEmpty, FileRefused
 from actuals_pipelines.readers.detect import detect
 from actuals_pipelines.readers.packed import unpack
+from actuals_pipelines.readers.parts import read_parts
 from actuals_pipelines_tests.readers import test_bai2, test_berlin_group, test_camt, test_ofx, test_readers
 
 MT940 = b":20:START\r\n:25:NL02ABNA0123456789\r\n:28C:1/1\r\n:60F:C260131EUR100,00\r\n:62F:C260131EUR100,00\r\n-"
@@ -33,6 +34,7 @@ MT942 = b":20:START\r\n:25:NL02ABNA0123456789\r\n:28C:1/1\r\n:34F:EUR0,00\r\n:13
         (b'{"a": 1}\n{"a": 2}\n', "ndjson"),
         (b'{"actuals_api_pages": 1, "records": {}}\n{"end": true, "pages": 0}\n', "api_pages"),
         (b"PAR1....", "parquet"),
+        (b'{"unknown": {\n}}', "json"),
         (b"a;b\n1;2\n", "csv"),
         (b"\xef\xbb\xbfDatum;Betrag\n", "csv"),
         (b"01,02\n03,04\n", "csv"),
@@ -47,7 +49,7 @@ def test_content_tells_the_format(data: bytes, format: str) -> None:
     [
         (b"%PDF-1.7", "PDF"), (b"\x89PNG\r\n", "PNG"), (b"\x7fELF", "program"), (b"MZ\x90", "Windows program"),
         (b"<!DOCTYPE html><html>", "HTML"), (b"<table><tr>", "HTML"), (b"<pain><CstmrCdtTrfInitn>", "pain.001"),
-        (b"<?xml version='1.0'?><other/>", "XML"), (b'{"unknown": {\n}}', "JSON"), (b"From\x00\x01", "binary"),
+        (b"<?xml version='1.0'?><other/>", "XML"), (b"From\x00\x01", "binary"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "password"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), "Word"),
         (b"-----BEGIN PGP MESSAGE-----", "PGP"), (b"UNB+UNOA", "EDIFACT"), (b"7z\xbc\xaf\x27\x1c", "7z"),
@@ -138,3 +140,8 @@ def test_an_archive_under_a_password_is_refused() -> None:
 def test_an_empty_archive_is_empty() -> None:
     with pytest.raises(FileEmpty):
         packed(archive({}))
+
+
+def test_json_without_a_reader_is_refused_as_such() -> None:
+    with pytest.raises(FileRefused, match="JSON document of a kind"):
+        next(read_parts(io.BytesIO(b'{"unknown": {\n}}'), {}))
