@@ -20,6 +20,7 @@ from actuals_pipelines.errors import ConfigurationError
 
 HOME_FOLDER = ".actuals"
 HOME_FILE = "home.json"
+COMMON_LOCATION = "actuals"
 _NO_LOGIN = (1 << 32) - 1
 
 
@@ -197,6 +198,16 @@ def gateway_token() -> str:
 def look_every_seconds() -> int:
     """ACTUALS_LOOK_EVERY_SECONDS: how often sensors look into the tenants' catalogues."""
     return int(os.environ.get("ACTUALS_LOOK_EVERY_SECONDS", "30"))
+
+
+def keep_runs_days() -> int:
+    """ACTUALS_KEEP_RUNS_DAYS: how long Dagster's runs are kept at least; `actuals up` hands it on."""
+    return int(os.environ.get("ACTUALS_KEEP_RUNS_DAYS", "90"))
+
+
+def serves_the_common_location() -> bool:
+    """Whether this process is the code location that every home has, and not a tenant's own."""
+    return os.environ.get("ACTUALS_LOCATION", COMMON_LOCATION) == COMMON_LOCATION
 
 
 def base_environment() -> dict[str, str]:

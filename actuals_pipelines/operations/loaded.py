@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from actuals_pipelines.domain.package import MatchingPackage
@@ -52,7 +52,7 @@ class LoadedTenant:
 
     def mapping_version(self, source: Source) -> str:
         """Changes when anything does that decides what the source's transactions look like."""
-        return _digest([asdict(source), [asdict(scheme) for scheme in self.tenant.ids]])
+        return _digest([asdict(replace(source, expected=None)), [asdict(scheme) for scheme in self.tenant.ids]])
 
     def package_version(self, package: MatchingPackage) -> str:
         """Changes when the package does."""

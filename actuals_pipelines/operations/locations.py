@@ -19,13 +19,13 @@ from actuals_pipelines.encryption.keyring import project_keyring
 from actuals_pipelines.encryption.providers import EnvironmentProvider, KeyProvider, platform_key, provider_for
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations.loaded import LoadedTenant, load_tenants
-from actuals_pipelines.settings import Home, location_environment
+from actuals_pipelines.settings import COMMON_LOCATION, Home, location_environment
 from actuals_pipelines.tenants.environment import keyring_path
 from actuals_pipelines.tenants.projections import write_location_view
 
 log = logging.getLogger(__name__)
 
-COMMON = "actuals"
+COMMON = COMMON_LOCATION
 
 
 @dataclass(frozen=True, slots=True)

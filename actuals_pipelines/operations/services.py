@@ -19,7 +19,7 @@ from actuals_pipelines.operations.dagster_home import dagster_environment, write
 from actuals_pipelines.operations.locations import project
 from actuals_pipelines.operations.platform import Platform
 from actuals_pipelines.operations.running import Running, gateway_token
-from actuals_pipelines.settings import base_environment
+from actuals_pipelines.settings import base_environment, keep_runs_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,11 @@ def location_services(
 ) -> Sequence[Service]:
     """The home's code locations, as its tenants are now; their projections are written anew."""
     dagster = dagster_environment(platform.home, platform.address, passwords)
-    more = {"ACTUALS_LOOK_EVERY_SECONDS": str(look_every_seconds), "GX_ANALYTICS_ENABLED": "false"}
+    more = {
+        "ACTUALS_LOOK_EVERY_SECONDS": str(look_every_seconds),
+        "ACTUALS_KEEP_RUNS_DAYS": str(keep_runs_days()),
+        "GX_ANALYTICS_ENABLED": "false",
+    }
     made = []
     for name, own in project(platform.home).items():
         serve = ("code-server", "start", "--module-name", "actuals_pipelines.definitions", "--attribute", "defs")
