@@ -123,8 +123,9 @@ class _Parsing:
     def _numbered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with LINE, without blank lines and without oversized records."""
         count = batch.num_rows
-        taken = np.array([number for number, _, _ in self.refused], np.int64)
-        numbers = np.setdiff1d(np.arange(self.number + 1, self.number + 1 + count + len(taken)), taken)[:count]
+        numbers = np.arange(self.number + 1, self.number + 1 + count + len(self.refused))
+        if self.refused:
+            numbers = np.setdiff1d(numbers, np.array([number for number, _, _ in self.refused], np.int64))[:count]
         # A line end inside a field needs a quote, and the stream is ahead of the parser.
         inside = _line_ends_inside(batch) if self.text.quotes else np.zeros(count, np.int64)
         lines = self._note_refused(numbers, inside)

@@ -60,9 +60,12 @@ def amount(text: str, marks: Amounts, currency: str) -> str:
     A sign may stand before or behind the number, and brackets make it negative.
     """
     decimal, thousands = re.escape(marks.decimal or "."), re.escape(marks.thousands)
-    whole = f"([0-9]+|[0-9]{{1,3}}({thousands}[0-9]{{3}})+)" if thousands else "[0-9]+"
+    most = 18 - marks.decimals - 2  # digits before the mark, so that a hundred columns still add up within 64 bits
+    whole = f"0*[0-9]{{1,{most}}}"
+    if thousands:
+        whole = f"({whole}|[0-9]{{1,3}}({thousands}[0-9]{{3}}){{1,{most // 3 - 1}}})"
     behind = f"[0-9]{{0,{marks.decimals}}}0*"
-    number = f"({whole}({decimal}{behind})?|{decimal}[0-9]{behind})" if marks.unit == "major" else "[0-9]+"
+    number = f"({whole}({decimal}{behind})?|{decimal}[0-9]{behind})" if marks.unit == "major" else whole
     in_brackets = "[(]" + number + "[)]"
     plain = f"replace({text}, {literal(marks.thousands)}, '')" if thousands else text
     if marks.decimal == ",":
@@ -73,10 +76,9 @@ def amount(text: str, marks: Amounts, currency: str) -> str:
         f"WHEN regexp_full_match({text}, {literal(number + ' ?-')}) THEN '-' || rtrim({plain}, '- '){shift} "
         f"WHEN regexp_full_match({text}, {literal(in_brackets)}) THEN '-' || trim({plain}, '()'){shift} END"
     )
-    largest = 10 ** (18 - marks.decimals - 2)  # so that a hundred columns still add up
-    cast = f"TRY_CAST({value} AS DECIMAL(38, 8))" if marks.is_rounded else f"TRY_CAST({value} AS {amount_type(marks)})"
-    cast = rounded(cast, currency, marks) if marks.is_rounded else cast
-    return f"CASE WHEN abs({cast}) < {largest} THEN {cast} END"
+    if marks.is_rounded:
+        return rounded(f"TRY_CAST({value} AS DECIMAL(38, 8))", currency, marks)
+    return f"TRY_CAST({value} AS {amount_type(marks)})"
 
 
 def rounded(value: str, currency: str, marks: Amounts) -> str:

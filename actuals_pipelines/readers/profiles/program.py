@@ -26,6 +26,7 @@ from actuals_pipelines.yaml_text import Steps
 OPTIONS = ("account", "currency", "zone")
 """What a source may say about a file that does not say it itself."""
 
+_NO_TEXT = "CAST(NULL AS VARCHAR)"
 _LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"(?! IS )")
 
 
@@ -33,9 +34,10 @@ _LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"(?! IS )")
 class Program:
     """Queries over `records`, the words as trimmed text.
 
-    `entries` gives `ENTRY_COLUMNS` and LINE, and of each row `_bad` (field|reason: the record is a reject), `_amount`
-    (of what counts), `_unknown` (a word that the kind's table does not have), `_movement` and `_balance`, `_noted`
-    (the place of a check that it fails). `stated` gives what the file says about its sums.
+    `entries` gives those of `ENTRY_COLUMNS` that the profile fills, LINE, and of each row `_bad` (field|reason: the
+    record is a reject), `_amount` (of what counts), `_unknown` (a word that the kind's table does not have),
+    `_movement` and `_balance`, `_noted` (the place of a check that it fails). `stated` gives what the file says about
+    its sums.
     """
 
     entries: str
@@ -69,7 +71,7 @@ class Compiler:
         parts = []
         for word in self.texts:
             given = self.metadata.get(word)
-            missing = literal(given) if given else "CAST(NULL AS VARCHAR)"
+            missing = literal(given) if given else _NO_TEXT
             parts.append(f"{quoted(word) if word in self.words else missing} AS {quoted(word)}")
         return f"SELECT {LINE}, {', '.join(parts)} FROM records"
 
@@ -111,7 +113,7 @@ class Compiler:
             f"WHEN {quoted(word)} IS NOT NULL AND {quoted(word + ':')} IS NULL THEN {literal(f'{word}|{what}')}"
             for word, what in expected.items()
         ]
-        unread = f"CASE {' '.join(bad)} END" if bad else "CAST(NULL AS VARCHAR)"
+        unread = f"CASE {' '.join(bad)} END" if bad else _NO_TEXT
         query = f"SELECT {LINE}, {', '.join(names)}, {unread} AS _unread FROM ({query})"
         for word, text in profile.values.items():
             query = f"SELECT *, {self.amount(text, ('values', word))} AS {quoted(word)} FROM ({query})"
@@ -171,7 +173,8 @@ class Compiler:
         outer["booked_on"], outer["value_date"] = "left(booked_on, 10)", "left(value_date, 10)"
         outer["timestamp"] = "CASE WHEN substr(timestamp, -6, 1) IN ('+', '-') THEN timestamp END"
         outer["references"] = "CASE WHEN \"references\" <> '' THEN '{' || substr(\"references\", 2) || '}' END"
-        written = ", ".join(f"CAST({sql} AS VARCHAR) AS {quoted(name)}" for name, sql in outer.items())
+        blank = {name for name in ENTRY_COLUMNS if all(each[name] == _NO_TEXT for each in made)}
+        written = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in outer.items() if name not in blank)
         return (
             f"SELECT {written}, {LINE}, _bad, "
             "CASE WHEN level = 'entry' AND status = 'booked' THEN amount END AS _amount, "
@@ -192,7 +195,8 @@ class Compiler:
         made: dict[str, str] = {}
         for name in ENTRY_COLUMNS:
             if name in AMOUNT_FIELDS:
-                made[name] = self._amount_of(entry.fields.get(name), (*steps, name))
+                used = any(name in each.fields for each in self.profile.entries)
+                made[name] = self._amount_of(entry.fields.get(name), (*steps, name)) if used else _NO_TEXT
             elif name == "kind":
                 made[name] = literal(kind.constant) if kind.constant else self._lookup(kind, (*steps, name))
             elif name == "status" and name in entry.coded:
@@ -201,7 +205,7 @@ class Compiler:
                 made[name] = self._references(place, entry)
             else:
                 made[name] = self.text_field(entry, name, self._default(entry, name, place))
-        made["_word"] = self._text(kind.words[0], (*steps, "kind", "of")) if kind.words else "CAST(NULL AS VARCHAR)"
+        made["_word"] = self._text(kind.words[0], (*steps, "kind", "of")) if kind.words else _NO_TEXT
         profile = self.profile
         chained = bool(profile.balance) and place == 0
         movement = profile.movement or profile.entries[0].fields["amount"]
@@ -228,11 +232,11 @@ class Compiler:
             return self._option(name)
         if name == "bank_code" and entry.coded.get("kind", Coded()).words:
             return self._text(entry.coded["kind"].words[0], (*self._steps(place), "kind", "of"))
-        return {"level": "'entry'", "status": "'booked'"}.get(name, "CAST(NULL AS VARCHAR)")
+        return {"level": "'entry'", "status": "'booked'"}.get(name, _NO_TEXT)
 
     def _option(self, name: str) -> str:
         given = self.options.get(name)
-        return literal(given) if given else "CAST(NULL AS VARCHAR)"
+        return literal(given) if given else _NO_TEXT
 
     def text_field(self, entry: Entry, name: str, default: str) -> str:
         """SQL of a text field of an entry."""
@@ -256,7 +260,7 @@ class Compiler:
         for name in sorted(entry.references):
             value = f"nullif({self._text(entry.references[name], (*self._steps(place), 'references', name))}, '')"
             parts.append(f"',\"{name}\":' || CAST(to_json({value}) AS VARCHAR)")
-        return f"concat({', '.join(parts)})" if parts else "CAST(NULL AS VARCHAR)"
+        return f"concat({', '.join(parts)})" if parts else _NO_TEXT
 
     def _coded(self, coded: Coded, steps: Steps) -> str:
         return literal(coded.constant) if coded.constant else self._lookup(coded, steps)

@@ -126,7 +126,10 @@ class ProfileReader:
         sums.add(found)
         if len(self.profile.entries) > 1:  # what a record gives stays together
             found = found.take(pc.sort_indices(found.column(LINE)))
-        yield pa.RecordBatch.from_arrays(found.columns[: len(reading.schema)], schema=reading.schema)
+        blank = pa.nulls(len(found), pa.string())
+        names = set(found.schema.names)
+        columns = [found.column(name) if name in names else blank for name in reading.schema.names]
+        yield pa.RecordBatch.from_arrays(columns, schema=reading.schema)
 
     def _prepared(
         self, batches: Iterator[pa.RecordBatch], program: Program, aside: Any, sums: Sums

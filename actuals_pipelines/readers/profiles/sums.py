@@ -16,6 +16,7 @@ from actuals_pipelines.tables import LINE
 
 _MAX_STATEMENTS = 100_000  # by then `statement` or `account` is no such thing
 _MAX_WORDS, _MAX_TOLD = 1_000, 20
+_KEYS = ("account", "statement", "currency")
 Key = tuple[str | None, str | None, str]
 
 
@@ -88,7 +89,9 @@ class Sums:
 
     def _add_amounts(self, counted: pa.RecordBatch) -> None:
         amounts = _whole(counted.column("_amount")) if len(counted) else np.array([], np.int64)
-        currency = counted.column("currency").dictionary_encode()
+        blank = pa.nulls(len(counted), pa.string())
+        filled = {name: counted.column(name) if name in counted.schema.names else blank for name in _KEYS}
+        currency = filled["currency"].dictionary_encode()
         names = [each.as_py() or "" for each in currency.dictionary]
         place = pc.fill_null(currency.indices, len(names)).to_numpy(zero_copy_only=False)
         # Amounts are whole numbers of 10^-decimals; what is finer than the currency's minor unit is left to
@@ -98,12 +101,11 @@ class Sums:
         minor = np.where(amounts % step == 0, amounts // step, 0)
         table = pa.table(
             {
-                "account": counted.column("account"), "statement": counted.column("statement"),
-                "currency": counted.column("currency"), "credit": np.maximum(minor, 0), "debit": np.maximum(-minor, 0),
+                **filled, "credit": np.maximum(minor, 0), "debit": np.maximum(-minor, 0),
             }
         )  # fmt: skip
         sums = [("credit", "sum"), ("debit", "sum"), ("credit", "count")]
-        grouped = table.group_by(["account", "statement", "currency"], use_threads=False).aggregate(sums)
+        grouped = table.group_by(list(_KEYS), use_threads=False).aggregate(sums)
         for row in grouped.to_pylist():
             key = (row["account"], row["statement"], row["currency"] or "")
             if key not in self.found and len(self.found) >= _MAX_STATEMENTS:
@@ -113,8 +115,8 @@ class Sums:
                 totals[total] += row[name]
 
     def _add_balances(self, chained: pa.RecordBatch) -> None:
-        names = ("account", "statement", "currency", LINE)
-        keys = [chained.column(name).to_pylist() for name in names]
+        blank = [None] * len(chained)
+        keys = [chained.column(name).to_pylist() if name in chained.schema.names else blank for name in (*_KEYS, LINE)]
         movements, balances = (_whole(chained.column(name)).tolist() for name in ("_movement", "_balance"))
         for account, statement, currency, line, movement, balance in zip(*keys, movements, balances, strict=True):
             chain = self.chains.setdefault((account, statement, currency or ""), _Chain())
