@@ -45,7 +45,9 @@ def with_transaction_id(ids: Sequence[IdScheme]) -> tuple[IdScheme, ...]:
 
 
 def cleaned_id(scheme: IdScheme, column: str) -> str:
-    """SQL: the id of a row's own field, cleaned; NULL where there is none."""
+    """SQL: the id of a row's own field, which is trimmed and not empty, cleaned; NULL where there is none."""
+    if scheme.find is None and not scheme.clean and not scheme.prefix:
+        return column
     found = column
     if scheme.find is not None:
         found = f"regexp_extract({column}, {literal(scheme.find)}, {_group(scheme)})"

@@ -49,12 +49,13 @@ def card_number_rejects(suspects: pa.Table, fields: dict[str, str]) -> pa.Table:
 
 def tokens(values: pa.ChunkedArray, secrets: Pseudonyms) -> pa.Array:
     """A token per value, alike for one IBAN with and without blanks."""
-    return secrets.tokens(_changed(values, personal_data.canonical))
+    is_suspect = pc.match_substring_regex(values, personal_data.SUSPECT)
+    return secrets.tokens(_changed(values, is_suspect, personal_data.canonical))
 
 
-def without_personal_data(values: pa.ChunkedArray, secrets: Pseudonyms) -> pa.Array:
-    """Free text with personal data replaced by tokens."""
-    return _changed(values, lambda text: personal_data.without_personal_data(text, secrets.token))
+def without_personal_data(values: pa.ChunkedArray, is_suspect: pa.ChunkedArray, secrets: Pseudonyms) -> pa.ChunkedArray:
+    """Free text with personal data replaced by tokens; only rows that the sieve let through are looked at."""
+    return _changed(values, is_suspect, lambda text: personal_data.without_personal_data(text, secrets.token))
 
 
 def _holds_card_number(values: pa.ChunkedArray) -> pa.Array:
@@ -63,15 +64,14 @@ def _holds_card_number(values: pa.ChunkedArray) -> pa.Array:
     return pa.array(verdicts, pa.bool_()).take(encoded.indices).fill_null(False)
 
 
-def _changed(values: pa.ChunkedArray, change: Callable[[str], str]) -> pa.Array:
-    """The values, those that the sieve of personal data lets through changed."""
-    values = _whole(values)
-    is_suspect = pc.match_substring_regex(values, personal_data.SUSPECT).fill_null(False)
-    if not is_suspect.true_count:
+def _changed(values: pa.ChunkedArray, is_suspect: pa.ChunkedArray, change: Callable[[str], str]) -> pa.ChunkedArray:
+    """The values, those of the suspect rows changed."""
+    mask = pc.and_(is_suspect.fill_null(False), values.is_valid())
+    if not pc.any(mask).as_py():
         return values
-    encoded = values.filter(is_suspect).dictionary_encode()
+    encoded = _whole(values.filter(mask)).dictionary_encode()
     changed = pa.array([change(text) for text in encoded.dictionary.to_pylist()], pa.string())
-    return pc.replace_with_mask(values, is_suspect, changed.take(encoded.indices))
+    return pc.replace_with_mask(_whole(values), _whole(mask), changed.take(encoded.indices))
 
 
 def _whole(values: pa.ChunkedArray) -> pa.Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -69,7 +70,7 @@ class Plan:
 
 
 class Query:
-    """One connection and the view `taken` on it: line, place, iteration, factor, unbalanced, origin, f0, f1, ..."""
+    """One connection and the view `taken` on it: line, place, iteration, factor, unbalanced, identity, f0, f1, ..."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -89,11 +90,6 @@ class Query:
         plan, at = self.plan, self.plan.at
         row_id = at.get("row_id", "NULL::VARCHAR")
         shown = f"coalesce({row_id}, {at.get('transaction_id', 'NULL')}, CAST(line AS VARCHAR))"
-        prefix = f"{literal(plan.source.name + chr(31))} || iteration || {literal(chr(31))}"
-        identity = (
-            f"{prefix} || CASE WHEN {row_id} IS NOT NULL THEN {literal('id' + chr(31))} || {row_id} "
-            f"ELSE {literal('raw' + chr(31))} || origin || {literal(chr(31) + '1')} END"
-        )
         problem = " OR ".join(f"({sql}) IS NOT NULL" for sql in self._problems().values())
         texts = [at[name] for name in plan.kept_texts]
         others = [at[name] for name in plan.texts if name not in plan.kept_texts]
@@ -101,8 +97,7 @@ class Query:
             f"strlen(kept) > 5 AND regexp_matches(kept, {minimise.SIEVE})" if texts else "FALSE"
         )  # kept: see _parsed
         days = ["epoch_us(utc)", "(booked - DATE '1970-01-01')", "(value_day - DATE '1970-01-01')"]
-        whole = [*days, "minor_units", "state", "kind", "code", *others]
-        joined = ", ".join(f"coalesce(CAST({part} AS VARCHAR), {_RECORD})" for part in whole)
+        nullable = ", ".join(f"coalesce(CAST({part} AS VARCHAR), {_RECORD})" for part in (*days, *others))
         keyed = [f"{cleaned_id(s, at[s.field])} AS {quoted(f'key_{s.name}')}" for s in plan.schemes if s.field in at]
         by_name = {scheme.name: scheme for scheme in plan.schemes}
         keyed += [
@@ -114,8 +109,8 @@ class Query:
         table = self.connection.sql(
             f"""
             SELECT line, place, iteration, {", ".join(at[name] for name in plan.texts) or "NULL AS no_text"},
-                   {shown} AS shown, {identity} AS identity,
-                   concat_ws({_UNIT}, {joined}, kept) AS content,
+                   {shown} AS shown, identity,
+                   concat_ws({_UNIT}, {nullable}, minor_units, state, kind, code, kept) AS content,
                    kind, state, booked, value_day, utc, minor_units, code,
                    {", ".join([*keyed, ""])}
                    {problem} AS has_problem, coalesce({sieve}, FALSE) AS is_suspect, {row_id} IS NULL AS is_unnamed
@@ -150,7 +145,7 @@ class Query:
         columns = [name for name in raw.column_names if name != LINE]
         # Beside these stand the file's own names, where an expression uses them.
         named = {name: f"_actuals_r{place}" for place, name in enumerate(columns)}
-        places = pa.array(range(raw.num_rows), pa.int64())
+        places = pa.array(np.arange(raw.num_rows))
         numbered = raw.append_column(_PLACE, places)
         self.connection.register("raw_table", numbered.rename_columns([named.get(n, n) for n in numbered.column_names]))
         types: dict[str, str] = {}
@@ -171,7 +166,7 @@ class Query:
         parts = [
             f"SELECT {LINE} AS line, {_PLACE} AS place, {iteration} AS iteration, "
             f"CAST({mapping.factor} AS TINYINT) AS factor, {plan.unbalanced} AS unbalanced, "
-            f"{self._origin_where_needed(mapping, origin)} AS origin, {self._selected(mapping, types, clean)} "
+            f"{self._selected(mapping, types, clean)}, {self._identity(iteration, origin)} AS identity "
             f"FROM {view} WHERE {mapping.where}"
             for iteration, (mapping, view) in enumerate(selects)
         ]
@@ -198,14 +193,12 @@ class Query:
             selected.append(f"{value} AS {self.plan.at[name]}")
         return ", ".join(selected)
 
-    def _origin_where_needed(self, mapping: CompiledMapping, origin: str) -> str:
-        """The raw record's own text is for records without a row_id: CASE makes it for no others."""
-        row_id = mapping.fields.get("row_id")
-        return (
-            origin
-            if row_id is None
-            else f"CASE WHEN nullif(trim(CAST({row_id} AS VARCHAR)), '') IS NULL THEN {origin} END"
-        )
+    def _identity(self, iteration: int, origin: str) -> str:
+        """What makes a row itself: the source's own id for it, else the raw record and its number among equal ones."""
+        prefix = f"{self.plan.source.name}\x1f{iteration}\x1f"
+        raw = f"concat({literal(prefix + 'raw' + chr(31))}, {origin}, {literal(chr(31) + '1')})"
+        row_id = self.plan.at.get("row_id")
+        return f"coalesce({literal(prefix + 'id' + chr(31))} || {row_id}, {raw})" if row_id else raw
 
     def _parsed(self, kept: list[str]) -> str:
         """A query: the fields' texts and their values; NULL where a text has none. `kept`: these texts in one."""
@@ -232,7 +225,7 @@ class Query:
             SELECT *, factor * {minor_units("plain", "exponent")} AS minor_units, {booked} AS booked,
                    {value} AS value_day
             FROM (
-                SELECT line, place, iteration, factor, unbalanced, origin, {", ".join(at.values())},
+                SELECT line, place, iteration, factor, unbalanced, identity, {", ".join(at.values())},
                        {plain} AS plain, {code} AS code, {"0" if is_minor else _exponents(code, codes)} AS exponent,
                        {known} AS is_known, CAST({utc} AS TIMESTAMP) AS utc,
                        {f"concat_ws({_UNIT}, {texts})" if kept else "''"} AS kept,

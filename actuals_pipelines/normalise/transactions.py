@@ -184,7 +184,7 @@ def _assembled(plan: Plan, rows: pa.Table, secrets: Pseudonyms, unit_id: UUID) -
     core = {
         "row_uid": secrets.digests("row_uid", rows["identity"]),
         "row_digest": secrets.digests(domain, rows["content"]),
-        "row_id": _minimised(plan, "row_id", rows["shown"], secrets),
+        "row_id": _minimised(plan, "row_id", rows["shown"], rows, secrets),
         "source": pa.repeat(source.name, count),
         "kind": rows["kind"],
         "status": rows["state"],
@@ -219,10 +219,10 @@ def _assembled(plan: Plan, rows: pa.Table, secrets: Pseudonyms, unit_id: UUID) -
 def _text(plan: Plan, rows: pa.Table, name: str, secrets: Pseudonyms) -> pa.Array:
     if name not in plan.at:
         return pa.nulls(rows.num_rows, pa.string())
-    return _minimised(plan, name, rows[plan.at[name]], secrets)
+    return _minimised(plan, name, rows[plan.at[name]], rows, secrets)
 
 
-def _minimised(plan: Plan, name: str, values: pa.ChunkedArray, secrets: Pseudonyms) -> pa.Array:
+def _minimised(plan: Plan, name: str, values: pa.ChunkedArray, rows: pa.Table, secrets: Pseudonyms) -> pa.Array:
     if name == "row_id" and "row_id" not in plan.at:  # shown instead: the transaction id, so treated like it
         name = "transaction_id"
     treatment = minimise.treatment(plan.source, name)
@@ -230,7 +230,9 @@ def _minimised(plan: Plan, name: str, values: pa.ChunkedArray, secrets: Pseudony
         return minimise.tokens(values, secrets)
     if treatment is Minimisation.DROP:
         return pa.nulls(len(values), pa.string())
-    return values if name in minimise.IDS else minimise.without_personal_data(values, secrets)
+    if name in minimise.IDS:
+        return values
+    return minimise.without_personal_data(values, rows["is_suspect"], secrets)
 
 
 def _amounts(table: pa.Table, refused: pa.ChunkedArray) -> dict[str, AmountFlow]:

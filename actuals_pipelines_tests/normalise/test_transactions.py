@@ -587,14 +587,14 @@ def test_the_digests_of_a_record_never_change() -> None:
     )
 
     assert {name: str(first[name]) for name in ("row_uid", "row_digest", "key_order", "key_transaction_id")} == {
-        "row_uid": "04681217-8e09-990e-c12e-7cb7cb0a9317",
-        "row_digest": "b55f9db5-4029-1639-fcdd-13c39a117153",
+        "row_uid": "ece3a5c6-8926-2d20-1691-7b24de19de63",
+        "row_digest": "5dd97be2-7b32-e8fe-aec8-e62fbbc947ef",
         "key_order": "9466c023-e82f-1b29-b5cf-7b3f874b7922",
         "key_transaction_id": "6b34d5df-ece8-18f5-679c-9b5e967aee5f",
     }
     assert first["memo"] == "tok_qvvoffzslmc7tc5eb3nohjcm7q"
     assert first["keys_order_in_memo"] == [UUID("ba09babb-8cf0-8d79-1e36-003543341400")]
     assert {name: str(second[name]) for name in ("row_uid", "row_digest")} == {
-        "row_uid": "66da69e5-2ef2-7114-89ba-31b4f86308b9",
-        "row_digest": "34e1b6ec-fec2-87cf-efa2-bc433ce8488b",
+        "row_uid": "1660f3c9-4b36-64bd-777a-9803d4c7a710",
+        "row_digest": "aad359e6-dd25-5840-5913-8f3c4445c81e",
     }
