@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.domain.source import Source, SourceKind
@@ -87,7 +88,7 @@ def _validated(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDef
     def validated(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         results = home.judge(prefix, source, _days(context))
         _describe_days(context, results)
-        return dg.MaterializeResult(check_results=[_verdict(context, key, results)])
+        return dg.MaterializeResult(check_results=[verdict(context, key, results)])
 
     return validated
 
@@ -157,12 +158,12 @@ def _describe_days(context: dg.AssetExecutionContext, results: Sequence[DayResul
             context.add_asset_metadata(_metadata(result), asset_key=context.asset_key, partition_key=day)
 
 
-def _verdict(context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]) -> dg.AssetCheckResult:
+def verdict(context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]) -> dg.AssetCheckResult:
     """Log each day's own verdict; return the one that Dagster asks of the step.
 
     A range run's AssetCheckResult has no partition, and every day would stay "planned" for ever.
     """
-    if len(context.partition_keys) == 1 and len(results) == 1:
+    if PARTITION_NAME_TAG in context.run.tags:  # a range of one day is a range all the same
         [only] = results
         return dg.AssetCheckResult(check_name=VERDICT, asset_key=key, **judgement(only))
     for result in results:

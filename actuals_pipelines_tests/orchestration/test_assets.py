@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from actuals_pipelines.operations.results import CheckResult, DayResult
-from actuals_pipelines.orchestration.assets import judgement
+from actuals_pipelines.orchestration.assets import VERDICT, judgement, verdict
 
 DAY = date(2026, 11, 20)
 TOTALS = CheckResult("totals_agree", "failed", holds=True)
@@ -46,3 +46,27 @@ def test_a_check_that_could_not_run_on_one_unit_is_told_before_a_failure_on_anot
     checks = (TOTALS, CheckResult("totals_agree", "could_not_run", holds=True))
 
     assert judgement(DayResult(DAY, "could_not_run", {}, checks))["metadata"]["totals_agree"] == "could_not_run"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"dagster/partition": str(DAY)},
+        {"dagster/asset_partition_range_start": str(DAY), "dagster/asset_partition_range_end": str(DAY)},
+    ],
+    ids=["a run of a day", "a range of one day"],
+)
+def test_one_day_has_its_verdict_however_it_was_asked_for(tags: dict[str, str]) -> None:
+    """A range of one day is a range to Dagster: without a verdict of its own the day would stay "planned"."""
+    days = dg.DailyPartitionsDefinition("2026-11-01")
+    key = dg.AssetKey(["acme", "bank", "validated"])
+
+    @dg.asset(key=key, partitions_def=days, check_specs=[dg.AssetCheckSpec(VERDICT, asset=key, partitions_def=days)])
+    def validated(context) -> dg.MaterializeResult:  # type: ignore[no-untyped-def, type-arg]  # Dagster reads it
+        return dg.MaterializeResult(check_results=[verdict(context, key, [DayResult(DAY, "passed", {}, (GOOD,))])])
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([validated], instance=instance, tags=tags)
+        made = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, VERDICT), limit=9)
+
+    assert {(one.partition, one.status.value) for one in made if one.partition} == {(str(DAY), "SUCCEEDED")}
