@@ -108,7 +108,7 @@ def normalise(
 
 
 class _AnyColumn(tuple[str, ...]):
-    """The columns of a unit without records or header, as a day of a pull may be: whatever is named is there."""
+    """The columns where none can be known, as of a pull's quiet day: whatever is named is there."""
 
     __slots__ = ()
 
@@ -120,7 +120,9 @@ def _plan(raw: pa.Table, source: Source, schemes: tuple[IdScheme, ...], look_in:
     marks = NumberMarks.of(source.name, dict(source.reader))
     present = [name for name in raw.column_names if name != LINE]
     columns = tuple(dict.fromkeys([*present, *source.optional]))
-    known = columns if present or raw.num_rows else _AnyColumn(columns)
+    # Of no records, or of lists without an element, nobody knows the keys; a table without rows has its header.
+    is_unknown = not raw.num_rows and (bool(source.iterate) or not present)
+    known = _AnyColumn(columns) if is_unknown else columns
     mappings = compile_mappings(source, known, marks)
     unbalanced, summed = compile_sum(source, known, marks) if source.adds_up else ("NULL::VARCHAR", frozenset())
     named = [*columns, *sorted({name for each in mappings for name in each.columns} | summed)]

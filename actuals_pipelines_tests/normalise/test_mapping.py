@@ -223,6 +223,14 @@ def test_a_day_without_records_and_so_without_columns_is_empty_and_not_refused()
     assert "text" in result.transactions.column_names
 
 
+def test_lists_without_an_element_are_no_records_and_not_refused() -> None:
+    table = raw({"lines": "[]", "cur": "EUR"}, {"lines": None, "cur": "EUR"})
+
+    result = run(table, source({"amount": "amount", "currency": "parent.cur"}, iterate="lines[*]"))
+
+    assert (result.counts["raw"], result.counts["not_taken"], result.transactions.num_rows) == (2, 2, 0)
+
+
 def test_an_optional_column_may_be_missing_and_another_may_not() -> None:
     table = raw({"amount": "1", "currency": "EUR"})
 
