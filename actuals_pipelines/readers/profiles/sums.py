@@ -74,18 +74,24 @@ class Sums:
 
     def add(self, entries: pa.RecordBatch) -> None:
         """One batch of a program's `entries`, without rejects."""
-        counted = entries.filter(entries.column("_amount").is_valid())
+        needed = {*_KEYS, LINE, "_amount", "_movement", "_balance"}
+        counted = entries.select([name for name in entries.schema.names if name in needed])
+        if counted.column("_amount").null_count:
+            counted = counted.filter(counted.column("_amount").is_valid())
         if len(counted):
             self._add_amounts(counted)
         if self.profile.balance:
             self._add_balances(counted.filter(counted.column("_balance").is_valid()))
-        words = entries.column("_unknown").drop_null()
+        unknown = entries.column("_unknown")
+        words = unknown.drop_null() if unknown.null_count < len(unknown) else unknown[:0]
         for each in pc.value_counts(words).to_pylist() if len(words) else []:
             if each["values"] in self.unknown or len(self.unknown) < _MAX_WORDS:
                 self.unknown[each["values"]] = self.unknown.get(each["values"], 0) + each["counts"]
-        failed = entries.filter(entries.column("_noted").is_valid()).select(["_noted", LINE])
-        for place, line in zip(*(column.to_pylist() for column in failed.columns), strict=True):
-            self.noted.setdefault(place, [0, line])[0] += 1
+        noted = entries.column("_noted")
+        if noted.null_count < len(noted):
+            failed = entries.select(["_noted", LINE]).filter(noted.is_valid())
+            for place, line in zip(*(column.to_pylist() for column in failed.columns), strict=True):
+                self.noted.setdefault(place, [0, line])[0] += 1
 
     def _add_amounts(self, counted: pa.RecordBatch) -> None:
         amounts = _whole(counted.column("_amount")) if len(counted) else np.array([], np.int64)
