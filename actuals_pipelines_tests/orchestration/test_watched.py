@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -35,15 +35,18 @@ def found(database: sa.Engine) -> dict[str, str]:
     return {finding.key: finding.severity for finding in dagster_findings(database, datetime.now(UTC))}
 
 
-def judged(instance: dg.DagsterInstance, *checks: CheckResult, outcome: str = "passed") -> None:
-    """A run that judged the day so."""
+def judged(
+    instance: dg.DagsterInstance, *checks: CheckResult, outcome: str = "passed", days: tuple[date, ...] = (DAY,)
+) -> None:
+    """Runs that judged the days so."""
 
     @dg.asset(key=KEY, partitions_def=DAYS, check_specs=[dg.AssetCheckSpec(VERDICT, asset=KEY, partitions_def=DAYS)])
     def validated() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         told = judgement(DayResult(DAY, outcome, {}, checks))
         return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name=VERDICT, asset_key=KEY, **told)])
 
-    assert dg.materialize([validated], instance=instance, partition_key=DAY.isoformat()).success
+    for day in days:
+        assert dg.materialize([validated], instance=instance, partition_key=day.isoformat()).success
 
 
 def ran(instance: dg.DagsterInstance, error: Exception | None) -> None:
@@ -86,9 +89,17 @@ def test_a_failed_tick_is_told_until_one_succeeds(instance: dg.DagsterInstance, 
     assert found(keys) == {}
 
 
-def test_a_day_with_warnings_is_told_until_it_passes(instance: dg.DagsterInstance, keys: sa.Engine) -> None:
-    judged(instance, CheckResult("volume", "failed", holds=False))
-    assert found(keys) == {f"acme warned bank {DAY}": "warning"}
+def test_days_with_the_same_warning_are_told_as_one_until_all_pass(
+    instance: dg.DagsterInstance, keys: sa.Engine
+) -> None:
+    """A warning each day must not be a mail each day."""
+    both = (DAY - timedelta(days=1), DAY)
+    judged(instance, CheckResult("volume", "failed", holds=False), days=both)
+    [finding] = dagster_findings(keys, datetime.now(UTC))
+    assert (finding.severity, finding.what) == ("warning", f"bank of acme: warned by: volume, since {both[0]}")
+
+    judged(instance, days=both[:1])
+    assert found(keys) == {"acme warned bank: warned by: volume": "warning"}
 
     judged(instance)
     assert found(keys) == {}

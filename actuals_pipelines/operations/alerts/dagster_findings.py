@@ -7,8 +7,9 @@ read from outside. Held days are not told from here: the tenant's catalogue know
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -72,17 +73,25 @@ def dagster_findings(dagster: sa.Engine, now: datetime) -> Iterator[Finding]:
             whose = f" for {row.tenants}" if row.tenants else ""
             advice = f"See run {row.run_id} in Dagster; `actuals error TENANT REFERENCE` shows what a library said."
             yield Finding(f"run {row.job}{whose}", "error", f"{row.job} failed{whose}", advice, row.tenants)
-        for row in connection.execute(sa.text(_VERDICTS), {"since": at - VERDICTS_SINCE}):
-            yield from _warning(json.loads(row.asset_key), row.partition, json.loads(row.evaluation_event))
+        yield from _warnings(connection.execute(sa.text(_VERDICTS), {"since": at - VERDICTS_SINCE}))
 
 
-def _warning(asset: list[str], day: str, event: dict[str, dict[str, dict[str, str]]]) -> Iterator[Finding]:
-    evaluation = event["dagster_event"]["event_specific_data"]
-    severity = evaluation.get("severity")
-    if len(asset) < 2 or (severity["__enum__"] if isinstance(severity, dict) else severity or "").endswith("ERROR"):
-        return
-    tenant, source = asset[0], asset[1]
-    what = f"{source} of {tenant} on {day}: {evaluation.get('description') or 'a check warned'}"
-    yield Finding(
-        f"{tenant} warned {source} {day}", "warning", what, f"See `actuals day {tenant} {source} {day}`.", tenant
-    )
+def _warnings(rows: Iterable[sa.Row[Any]]) -> Iterator[Finding]:
+    """A source that warns of the same day after day is one alert, from the first day on."""
+    days: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        asset, evaluation = json.loads(row.asset_key), json.loads(row.evaluation_event)
+        told = evaluation["dagster_event"]["event_specific_data"]
+        if len(asset) > 1 and not _is_error(told.get("severity")):
+            words = told.get("description") or "a check warned"
+            days.setdefault((asset[0], asset[1], words), []).append(row.partition)
+    for (tenant, source, words), its_days in sorted(days.items()):
+        what = f"{source} of {tenant}: {words}, since {min(its_days)}"
+        advice = f"See `actuals day {tenant} {source} {max(its_days)}`."
+        yield Finding(f"{tenant} warned {source}: {words}", "warning", what, advice, tenant)
+
+
+def _is_error(severity: object) -> bool:
+    """Dagster writes an enumeration as {"__enum__": "AssetCheckSeverity.ERROR"}, or as its bare value."""
+    value = severity.get("__enum__", "") if isinstance(severity, dict) else str(severity)
+    return value.endswith("ERROR")
