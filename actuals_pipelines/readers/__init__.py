@@ -15,6 +15,7 @@ from actuals_pipelines.readers.reading import FileEmpty, FileRefused, OptionRefu
 
 __all__ = [
     "FORMATS",
+    "PROFILES",
     "FileEmpty",
     "FileRefused",
     "FormatUnknown",
@@ -39,14 +40,14 @@ _READERS = {
     "mt940": "mt940:Mt940Reader",
     "mt942": "mt940:Mt942Reader",
 }
-_PROFILES = tuple(  # by their files' names: the library itself loads DuckDB
+PROFILES = tuple(  # by their files' names: the library itself loads DuckDB
     sorted(
         path.name.removesuffix(".yaml")
         for path in resources.files(__name__).joinpath("profiles", "library").iterdir()
         if path.name.endswith(".yaml")
     )
 )
-FORMATS = (*_READERS, *_PROFILES)
+FORMATS = (*_READERS, *PROFILES)
 
 
 class FormatUnknown(ConfigurationError):
@@ -62,7 +63,7 @@ class FormatUnknown(ConfigurationError):
 
 def open_reader(format: str) -> Reader:
     """The reader of a format; its libraries are loaded now and not before."""
-    if format in _PROFILES:
+    if format in PROFILES:
         profiles = import_module(f"{__name__}.profiles")
         return cast("Reader", profiles.ProfileReader(profiles.shipped(format)))
     if format not in _READERS:

@@ -21,14 +21,14 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from actuals_pipelines import engine, readers
+from actuals_pipelines import readers
 from actuals_pipelines.errors import ActualsError
-from actuals_pipelines.readers import profiles
 from actuals_pipelines.readers.parts import Part, read_parts
 from actuals_pipelines.readers.reading import FileRefused
 from actuals_pipelines.readers.wire import Frame, PipeClosed, receive, send
@@ -62,9 +62,12 @@ def main() -> None:
             return
         if kind is not Frame.REQUEST:
             sys.exit(_FAILED)
+        asked = json.loads(request)
+        if _needs_profiles(asked):
+            _load_profiles()
         child = os.fork()
         if child == 0:
-            _read_and_leave(json.loads(request))
+            _read_and_leave(asked)
         _, status = os.waitpid(child, 0)
         if status != 0:  # it may have died within a frame, so nothing can be said any more
             os._exit(os.waitstatus_to_exitcode(status) % 256 if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
@@ -74,25 +77,38 @@ def main() -> None:
 def _load() -> None:
     """Import all that a reader could ask for: the child will not be able to."""
     for module in pkgutil.walk_packages(readers.__path__, f"{readers.__name__}."):
-        if not module.name.startswith(f"{readers.__name__}.sandbox"):
+        if not module.name.startswith((f"{readers.__name__}.sandbox", f"{readers.__name__}.profiles")):
             importlib.import_module(module.name)
     for codec in pkgutil.iter_modules(encodings.__path__):
         with contextlib.suppress(LookupError):
             codecs.lookup(codec.name)
     for name in _LOADED_LATE:
         importlib.import_module(name)
+
+
+@cache
+def _load_profiles() -> None:
+    """The same for profiles, with the engine behind them: it makes each fork dearer, so only where it is needed."""
+    from actuals_pipelines.readers import profiles  # noqa: PLC0415
+
     for name in profiles.NAMES:
         profiles.shipped(name)
-    # The engine behind profiles loads its parts with its first query.
+    # The engine loads its parts with its first query.
     profile = profiles.ProfileReader(profiles.load(_SMALLEST_PROFILE, "sandbox_child"))
     profile.read(io.BytesIO(b"id,day,amount\n1,2026-01-31,1.00\n"), {"zone": "UTC"}).table()
+
+
+def _needs_profiles(request: Mapping[str, Any]) -> bool:
+    return request["profile"] is not None or request["format"] is None or request["format"] in readers.PROFILES
 
 
 def _read_and_leave(request: Mapping[str, Any]) -> None:
     """The child: confine, read, end. Never returns."""
     status = _FAILED
     try:
-        if request["profile"] is not None or request["format"] in (None, *profiles.NAMES):
+        if _needs_profiles(request):
+            from actuals_pipelines import engine  # noqa: PLC0415 - as above
+
             engine.prepare(("preserve_insertion_order = true",))
         _confine(request["memory_bytes"], request["cpu_seconds"])
         _answer(request)
