@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -381,7 +382,9 @@ def _funds_fields(fields: list[str], place: int) -> int:
 
 def _pieces(line: str, current: _Record | None) -> Iterator[str]:
     """The records that stand on one line."""
-    if not line:
+    if "/" not in line[:-1]:  # mostly
+        if line:
+            yield line
         return
     for piece in _NEXT.split(line):
         # In the text of a 16 the characters "/88," may be anything, elsewhere they begin a record.
@@ -407,6 +410,7 @@ def _amount(text: str) -> int | None:
     return value if abs(value) <= MAX_MINOR_UNITS else None
 
 
+@lru_cache(maxsize=4096)
 def _day(text: str) -> date | None:
     """YYMMDD, by some banks YYYYMMDD."""
     if not text.isdecimal() or len(text) not in (6, 8):

@@ -17,7 +17,6 @@ from actuals_pipelines.readers.text import Utf8Stream
 ENTRY_SCHEMA = raw_schema(list(ENTRY_COLUMNS))
 _ROWS_PER_BATCH = 8_192
 _CHUNK = 1 << 20
-_PLACES = {name: place for place, name in enumerate(ENTRY_COLUMNS)}
 
 
 class EntryRows:
@@ -29,10 +28,7 @@ class EntryRows:
 
     def add(self, line: int, **columns: str | None) -> None:
         """One row; what is not named is null."""
-        row: list[str | None] = [None] * len(ENTRY_COLUMNS)
-        for name, value in columns.items():
-            row[_PLACES[name]] = value
-        self._rows.append(row)
+        self._rows.append(list(map(columns.get, ENTRY_COLUMNS)))
         self._lines.append(line)
 
     def full(self) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -279,6 +280,7 @@ def _amount(text: str, currency: str, amounts: Amounts, field: str) -> Amount:
     return amounts.read(digits.replace(",", "."), currency, field, negative=text.startswith("-"))
 
 
+@lru_cache(maxsize=4096)
 def _day(text: str) -> date | None:
     found = _WHEN.match(text)
     if found is None:
