@@ -151,3 +151,32 @@ def test_two_ways_to_print_exclude_each_other(tmp_path: Path, two: tuple[str, st
 
     assert done.exit_code == 2
     assert "exclude" in done.output
+
+
+PROFILE = """
+name: mine
+title: the caterer's list
+columns: {id: no, day: when, amount: how much}
+amounts: {columns: amount, decimal: ","}
+dates: {columns: day, formats: "%d.%m.%Y"}
+entry: {currency: "'EUR'", transaction_id: id, booked_on: day, kind: payment, amount: amount}
+"""
+
+
+def test_a_profile_of_ones_own_makes_a_table_readable(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(PROFILE)
+    found = document(tmp_path, b"no;when;how much\n1;31.01.2026;-12,30\n", "--profile", str(own))
+
+    [transaction] = found["transactions"]
+    assert (transaction["transaction_id"], transaction["booked_on"]) == ("1", "2026-01-31")
+    assert transaction["amount_minor_units"] == -1230
+
+
+def test_a_profile_that_is_none_is_refused_with_its_place(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(PROFILE.replace("entry:", "entries:"))
+    done = run(tmp_path, b"a;b\n", "--profile", str(own))
+
+    assert isinstance(done.exception, ActualsError)
+    assert "mine.yaml" in str(done.exception)
