@@ -29,7 +29,7 @@ demo: install  ## the main job: two tenants, known defects, in a home of its own
 	$(BIN)/actuals demo
 
 # command:package, for tests against real clients. As root on Debian what is missing is installed; else tests say skipped.
-CLIENTS := sftp:openssh-client lftp:lftp
+CLIENTS := sftp:openssh-client lftp:lftp chromium:chromium
 
 .PHONY: clients
 clients:
@@ -40,7 +40,7 @@ clients:
 	elif [ -n "$$missing" ]; then echo "not installed, so their tests are skipped:$$missing"; fi
 
 .PHONY: test
-test: install clients  ## every test; as root on Debian it installs the ssh clients the tests use
+test: install clients  ## every test; as root on Debian it installs the clients the tests use
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
