@@ -14,22 +14,27 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.domain.source import Source, SourceKind
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.operations.results import CheckResult, DayResult
+from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.orchestration.home import HomeResource
+from actuals_pipelines.orchestration.storage import log_evaluations
 
 RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
 """For steps that talk to other machines. A refused file is refused again: `validated` and `stored` do not retry."""
 
 VERDICT = "verdict"
-"""The one check of `validated`: a day's verdict, with the names of what did not pass.
-
-Dagster writes each evaluation in three statements of its own, and a tenant-day has ten checks a source: one evaluation
-a day says the same for a tenth. `actuals day` shows every check of every unit, as the catalogue has it.
-"""
-_VERDICT_IN_WORDS = (
-    "Whether the day may go on: control totals, rejects, ids and completeness of each unit hold it; duplicates, volume "
-    "and continuity of the day warn. `actuals day TENANT SOURCE DATE` shows each check of each unit."
-)
+CHECKS = {
+    VERDICT: "Whether the day may go on, with the names of what did not pass.",
+    "readable": "Every unit could be read as its source's format.",
+    "totals_agree": "What a unit says of itself agrees with what was read: sums, counts, balances.",
+    "rejects": "No more records were rejected than the source allows.",
+    "ids": "Transactions have ids, and no id twice within a unit.",
+    "complete": "In = stored + rejected + repeats, in rows and amounts.",
+    "duplicates": "No transaction came in two units of the day.",
+    "volume": "As many rows as the 28 days before let expect.",
+    "continuity": "Statements follow one another without a gap or an overlap.",
+    "own_expectations": "The tenant's own expectations hold.",
+}
+"""The checks of `validated`, each with its own history by day. `actuals day` shows them for each unit."""
 
 
 def tenant_assets(loaded: LoadedTenant, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -82,13 +87,15 @@ def _validated(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDef
         kinds={"greatexpectations"},
         code_version=loaded.mapping_version(source),
         # Not blocking for Dagster: one bad day of thirty would stop all thirty. The catalogue's gate holds the day.
-        check_specs=[dg.AssetCheckSpec(VERDICT, asset=key, partitions_def=days, description=_VERDICT_IN_WORDS)],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, partitions_def=days, description=words) for name, words in CHECKS.items()
+        ],
         description=f"Transactions of {source.name}, normalised by the tenant's mapping and judged unit by unit.",
     )
     def validated(context: dg.AssetExecutionContext, home: HomeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         results = home.judge(prefix, source, _days(context))
         _describe_days(context, results)
-        return dg.MaterializeResult(check_results=[verdict(context, key, results)])
+        return dg.MaterializeResult(check_results=check_results(context, key, results))
 
     return validated
 
@@ -158,54 +165,76 @@ def _describe_days(context: dg.AssetExecutionContext, results: Sequence[DayResul
             context.add_asset_metadata(_metadata(result), asset_key=context.asset_key, partition_key=day)
 
 
-def verdict(context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]) -> dg.AssetCheckResult:
-    """Log each day's own verdict; return the one that Dagster asks of the step.
+def check_results(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, results: Sequence[DayResult]
+) -> list[dg.AssetCheckResult]:
+    """Log each day's own evaluations; return the ones that Dagster asks of the step.
 
     A range run's AssetCheckResult has no partition, and every day would stay "planned" for ever.
     """
     if PARTITION_NAME_TAG in context.run.tags:  # a range of one day is a range all the same
         [only] = results
-        return dg.AssetCheckResult(check_name=VERDICT, asset_key=key, **judgement(only))
-    for result in results:
-        evaluation = dg.AssetCheckEvaluation(
-            check_name=VERDICT, asset_key=key, partition=result.day.isoformat(), blocking=False, **judgement(result)
+        judged = judgements(only)
+        return [dg.AssetCheckResult(check_name=name, asset_key=key, **told) for name, told in judged.items()]
+    evaluations = [
+        dg.AssetCheckEvaluation(
+            check_name=name, asset_key=key, partition=result.day.isoformat(), blocking=False, **told
         )
-        # The annotation of log_event forgets check evaluations; the engine takes them.
-        context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]
-    held = [result.day.isoformat() for result in results if result.is_held]
-    warned = [result.day.isoformat() for result in results if not result.is_held and _not_passed(result)]
+        for result in results
+        for name, told in judgements(result).items()
+    ]
+    log_evaluations(context, evaluations)
+    return [_summary(key, name, evaluations) for name in CHECKS]
+
+
+def _summary(key: dg.AssetKey, name: str, evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckResult:
+    """One check over all days of a range run."""
+    of_check = [one for one in evaluations if one.check_name == name]
+    failed = [one for one in of_check if not one.passed]
+    held = [str(one.partition) for one in failed if one.severity is dg.AssetCheckSeverity.ERROR]
+    warned = [str(one.partition) for one in failed if one.severity is dg.AssetCheckSeverity.WARN]
     return dg.AssetCheckResult(
-        check_name=VERDICT,
+        check_name=name,
         asset_key=key,
-        passed=not held and not warned,
+        passed=not failed,
         severity=_severity(bool(held)),
-        description=f"{len(results)} days judged, {len(held)} held, {len(warned)} with warnings.",
+        description=f"{len(of_check)} days judged, {len(held)} held, {len(warned)} with warnings.",
         metadata={"days held": ", ".join(held) or "none", "days with warnings": ", ".join(warned) or "none"},
     )
 
 
-def judgement(result: DayResult) -> dict[str, Any]:
-    """One day's verdict, as AssetCheckEvaluation and AssetCheckResult both take it: names and counts only."""
-    failed = _not_passed(result)
-    holding = sorted({check.name for check in failed if check.holds})
-    warning = sorted({check.name for check in failed if not check.holds} - set(holding))
-    parts = [f"{words}: {', '.join(names)}" for words, names in (("held by", holding), ("warned by", warning)) if names]
-    return {
+def judgements(result: DayResult) -> dict[str, dict[str, Any]]:
+    """One day's evaluation of each check, as AssetCheckEvaluation and AssetCheckResult take it: names and counts only.
+
+    A check that found nothing to judge passed: the day says so in `outcome`.
+    """
+    told = {name: _judgement(result, name) for name in CHECKS if name != VERDICT}
+    failed = {check.name for check in result.checks if check.outcome != "passed"}
+    holding = sorted({check.name for check in result.checks if check.holds} & failed)
+    parts = [("held by", holding), ("warned by", sorted(failed - set(holding)))]
+    words = "; ".join(f"{by}: {', '.join(names)}" for by, names in parts if names)
+    told[VERDICT] = {
         "passed": not failed and not result.is_held,
         "severity": _severity(result.is_held),
-        "description": "; ".join(parts) or ("Nothing was delivered." if result.outcome == "nothing" else "All passed."),
-        "metadata": _metadata(result) | {name: _worst(result, name) for name in (*holding, *warning)},
+        "description": words or ("Nothing was delivered." if result.outcome == "nothing" else "All passed."),
+        "metadata": _metadata(result) | {name: _worst(result, name) for name in sorted(failed)},
     }
+    return told
 
 
-def _not_passed(result: DayResult) -> list[CheckResult]:
-    return [check for check in result.checks if check.outcome != "passed"]
+def _judgement(result: DayResult, name: str) -> dict[str, Any]:
+    outcome = _worst(result, name)
+    return {
+        "passed": outcome in ("passed", "nothing"),
+        "severity": _severity(any(check.holds for check in result.checks if check.name == name)),
+        "metadata": {"outcome": outcome},
+    }
 
 
 def _worst(result: DayResult, name: str) -> str:
     """A day's units may each have failed or not come to an answer: the latter says that a machine must be mended."""
     outcomes = {check.outcome for check in result.checks if check.name == name}
-    return "could_not_run" if "could_not_run" in outcomes else "failed"
+    return next((one for one in ("could_not_run", "failed", "passed") if one in outcomes), "nothing")
 
 
 def _finish_days(

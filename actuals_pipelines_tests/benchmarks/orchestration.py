@@ -5,7 +5,7 @@ the very instance and environment that `actuals up` gives its code location (eve
 the take-in job over N days as one range run for all tenants, and the same days as a run per tenant and day, both by
 `execute_in_process`; and the same operations called without Dagster, which is what our own looking costs.
 
-How to read it: a tenant-day is raw, validated and stored of three sources for one day: 9 materialisations and 3 check
+How to read it: a tenant-day is raw, validated and stored of three sources for one day: 9 materialisations and 30 check
 evaluations. `Dagster's own` is CPU with Dagster less CPU without. CPU is that of this process and of PostgreSQL, which
 keeps the events. `ratio` says how much dearer a run per day is than a range run. Starting the run's process (some
 seconds of imports in real life, once a run) is not in it, so the true ratio is higher.

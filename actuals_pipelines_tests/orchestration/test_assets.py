@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from actuals_pipelines.operations.results import CheckResult, DayResult
-from actuals_pipelines.orchestration.assets import VERDICT, judgement, verdict
+from actuals_pipelines.orchestration.assets import CHECKS, VERDICT, check_results, judgements
 
 DAY = date(2026, 11, 20)
 TOTALS = CheckResult("totals_agree", "failed", holds=True)
@@ -30,7 +30,7 @@ GOOD = CheckResult("rejects", "passed", holds=True)
 def test_a_days_verdict_says_what_did_not_pass(
     outcome: str, checks: tuple[CheckResult, ...], passed: bool, severity: str, words: str
 ) -> None:
-    told = judgement(DayResult(DAY, outcome, {"raw": 3}, checks))
+    told = judgements(DayResult(DAY, outcome, {"raw": 3}, checks))[VERDICT]
 
     assert (told["passed"], told["severity"], told["description"]) == (
         passed,
@@ -45,7 +45,23 @@ def test_a_check_that_could_not_run_on_one_unit_is_told_before_a_failure_on_anot
     """A machine must be mended before a person can judge the data."""
     checks = (TOTALS, CheckResult("totals_agree", "could_not_run", holds=True))
 
-    assert judgement(DayResult(DAY, "could_not_run", {}, checks))["metadata"]["totals_agree"] == "could_not_run"
+    told = judgements(DayResult(DAY, "could_not_run", {}, checks))
+
+    assert told[VERDICT]["metadata"]["totals_agree"] == "could_not_run"
+    assert told["totals_agree"]["metadata"] == {"outcome": "could_not_run"}
+
+
+def test_each_check_has_a_history_of_its_own() -> None:
+    told = judgements(DayResult(DAY, "held", {}, (GOOD, TOTALS, VOLUME)))
+
+    assert {name: one["passed"] for name, one in told.items() if not one["passed"]} == {
+        VERDICT: False,
+        "totals_agree": False,
+        "volume": False,
+    }
+    assert told["totals_agree"]["severity"] is dg.AssetCheckSeverity.ERROR
+    assert told["volume"]["severity"] is dg.AssetCheckSeverity.WARN
+    assert set(told) == set(CHECKS)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +77,16 @@ def test_one_day_has_its_verdict_however_it_was_asked_for(tags: dict[str, str]) 
     days = dg.DailyPartitionsDefinition("2026-11-01")
     key = dg.AssetKey(["acme", "bank", "validated"])
 
-    @dg.asset(key=key, partitions_def=days, check_specs=[dg.AssetCheckSpec(VERDICT, asset=key, partitions_def=days)])
+    specs = [dg.AssetCheckSpec(name, asset=key, partitions_def=days) for name in CHECKS]
+
+    @dg.asset(key=key, partitions_def=days, check_specs=specs)
     def validated(context) -> dg.MaterializeResult:  # type: ignore[no-untyped-def, type-arg]  # Dagster reads it
-        return dg.MaterializeResult(check_results=[verdict(context, key, [DayResult(DAY, "passed", {}, (GOOD,))])])
+        return dg.MaterializeResult(check_results=check_results(context, key, [DayResult(DAY, "passed", {}, (GOOD,))]))
 
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize([validated], instance=instance, tags=tags)
-        made = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, VERDICT), limit=9)
+        events = instance.event_log_storage
+        made = [events.get_asset_check_execution_history(dg.AssetCheckKey(key, name), limit=9) for name in CHECKS]
 
-    assert {(one.partition, one.status.value) for one in made if one.partition} == {(str(DAY), "SUCCEEDED")}
+    for history in made:
+        assert {(one.partition, one.status.value) for one in history if one.partition} == {(str(DAY), "SUCCEEDED")}

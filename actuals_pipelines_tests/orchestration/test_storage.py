@@ -1,8 +1,11 @@
 """Dagster's storage on a real server: what a range run writes, and with how many connections."""
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
+
+from actuals_pipelines.orchestration.storage import log_evaluations
 
 KEY = dg.AssetKey("book")
 DAYS = dg.DailyPartitionsDefinition("2026-11-01")
@@ -17,27 +20,40 @@ RANGE = {"dagster/asset_partition_range_start": WEEK[0], "dagster/asset_partitio
 )
 def book(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
     """A week in one run, each day with its verdict; one is bad."""
-    for day in context.partition_keys:
-        evaluation = dg.AssetCheckEvaluation(asset_key=KEY, check_name="verdict", passed=day != WEEK[3], partition=day)
-        context.op_execution_context.log_event(evaluation)  # type: ignore[arg-type]  # as in orchestration.assets
+    evaluations = [
+        dg.AssetCheckEvaluation(asset_key=KEY, check_name="verdict", passed=day != WEEK[3], partition=day)
+        for day in context.partition_keys
+    ]
+    log_evaluations(context, evaluations)
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="verdict", passed=False)])
 
 
-def test_a_range_run_keeps_its_connections_and_records_each_day(instance: dg.DagsterInstance) -> None:
-    """The stock storage made two connections for each of these events."""
+def test_a_range_run_keeps_its_connections_and_records_each_day(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stock storage made two connections for each of these events, and three statements for each evaluation."""
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "200")  # as in a home
     opened: list[object] = []
+    updates: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("UPDATE asset_check_executions"):
+            updates.append(statement)
 
     def count(connection: object, _record: object) -> None:
         opened.append(connection)
 
     event.listen(sa.Engine, "connect", count)
+    event.listen(sa.Engine, "before_cursor_execute", note)
     try:
         done = dg.materialize([book], instance=instance, tags=RANGE)
     finally:
         event.remove(sa.Engine, "connect", count)
+        event.remove(sa.Engine, "before_cursor_execute", note)
 
     assert done.success
     assert len(opened) <= 3
+    assert len(updates) == 2  # the days', and the one that Dagster asks of the step
     events = instance.event_log_storage
     assert events.get_materialized_partitions(KEY) == set(WEEK)
     verdicts = events.get_asset_check_execution_history(dg.AssetCheckKey(KEY, "verdict"), limit=20)

@@ -14,7 +14,7 @@ from dagster._utils.error import SerializableErrorInfo
 from actuals_pipelines.database.server import engine
 from actuals_pipelines.operations.alerts.dagster_findings import dagster_findings
 from actuals_pipelines.operations.results import CheckResult, DayResult
-from actuals_pipelines.orchestration.assets import VERDICT, judgement
+from actuals_pipelines.orchestration.assets import CHECKS, check_results
 from actuals_pipelines_tests.conftest import RunningPostgres
 
 DAYS = dg.DailyPartitionsDefinition((datetime.now(UTC) - timedelta(days=9)).date().isoformat())
@@ -40,10 +40,11 @@ def judged(
 ) -> None:
     """Runs that judged the days so."""
 
-    @dg.asset(key=KEY, partitions_def=DAYS, check_specs=[dg.AssetCheckSpec(VERDICT, asset=KEY, partitions_def=DAYS)])
-    def validated() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
-        told = judgement(DayResult(DAY, outcome, {}, checks))
-        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name=VERDICT, asset_key=KEY, **told)])
+    specs = [dg.AssetCheckSpec(name, asset=KEY, partitions_def=DAYS) for name in CHECKS]
+
+    @dg.asset(key=KEY, partitions_def=DAYS, check_specs=specs)
+    def validated(context) -> dg.MaterializeResult:  # type: ignore[no-untyped-def, type-arg]  # Dagster reads it
+        return dg.MaterializeResult(check_results=check_results(context, KEY, [DayResult(DAY, outcome, {}, checks)]))
 
     for day in days:
         assert dg.materialize([validated], instance=instance, partition_key=day.isoformat()).success

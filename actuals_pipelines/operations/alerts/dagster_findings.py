@@ -47,7 +47,8 @@ _VERDICTS = """
 select asset_key, partition, evaluation_event from (
   select distinct on (asset_key, partition) asset_key, partition, execution_status, evaluation_event
   from asset_check_executions
-  where partition is not null and execution_status in ('SUCCEEDED', 'FAILED') and evaluation_event_timestamp > :since
+  where check_name = 'verdict' and partition is not null and execution_status in ('SUCCEEDED', 'FAILED')
+    and evaluation_event_timestamp > :since
   order by asset_key, partition, id desc
 ) last where execution_status = 'FAILED'
 """
