@@ -16,21 +16,40 @@ from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.readers.parts import Part
 
 _REJECTS_SHOWN = 10
+_NOTED = {
+    "control_differences": "differs: ",
+    "kinds": "kinds ",
+    "contradicts": "contradicts itself: ",
+    "balance": "running balance ",
+    "details_off": "entries whose details do not add up: ",
+    "dates_clamped": "dates that the calendar does not have, taken as the month's last: ",
+    "balances_unreadable": "balances that could not be read: ",
+    "incomplete": "incomplete: ",
+    "securities_not_read": "movements of securities, which are no money: ",
+    "texts_of_no_entry": "texts that belong to no entry: ",
+}
+"""What a reader noticed and a person should see; encoding, delimiter and the like are in `--json`."""
 
 
 class ColumnsUnknown(ActualsError):
     """A file is a plain table, and nothing says what its columns mean."""
 
-    def __init__(self, format: str, columns: list[str], tried: int, nearest: str | None) -> None:
-        super().__init__(format, columns, tried, nearest)
-        self.format, self.columns, self.tried, self.nearest = format, columns, tried, nearest
+    def __init__(self, format: str, columns: list[str], tried: int, nearest: str | None, place: str = "") -> None:
+        super().__init__(format, columns, tried, nearest, place)
+        self.format, self.columns, self.tried, self.nearest, self.place = format, columns, tried, nearest, place
 
     def __str__(self) -> str:
+        what = f"File {self.place} in the archive" if self.place else "This"
+        if len(self.columns) == 1 and self.format == "csv":
+            return (
+                f"{what} is a text of no kind that is known here: neither a bank's format nor a table with columns. "
+                "Ask the sender for the export that a program can read, or name the format that it is (--format)."
+            )
         shown = ", ".join(repr(name) for name in self.columns[:40])
         more = f" and {len(self.columns) - 40} more" if len(self.columns) > 40 else ""
         nearest = f" {self.nearest}" if self.nearest else ""
         return (
-            f"This is {self.format}, and none of the {self.tried} profiles says what its columns mean: {shown}{more}."
+            f"{what} is {self.format}, and none of the {self.tried} profiles says what its columns mean: {shown}{more}."
             f"{nearest} Write a profile of your own (actuals read FILE --profile mine.yaml; the files in "
             "actuals_pipelines/readers/profiles/library are examples), or name the format that it is (--format)."
         )
@@ -41,6 +60,7 @@ def _columns_unknown(part: Part) -> ColumnsUnknown:
     from actuals_pipelines.readers.profiles import NAMES, shipped  # noqa: PLC0415 - it brings the engine
 
     columns = part.reading.schema.names[:-1]
+    place = f"{part.place} of {part.of}" if part.of > 1 else ""
     known = {name.casefold() for name in columns}
     near: list[tuple[int, int, str, list[str]]] = []
     for profile in map(shipped, NAMES):
@@ -49,10 +69,10 @@ def _columns_unknown(part: Part) -> ColumnsUnknown:
         if wanted and len(missing) < len(wanted):
             near.append((len(missing), -len(wanted), profile.name, missing))
     if not near:
-        return ColumnsUnknown(part.format, columns, len(NAMES), None)
+        return ColumnsUnknown(part.format, columns, len(NAMES), None, place)
     _, _, name, missing = min(near)
     lacks = ", ".join(repr(each) for each in missing[:10]) or "nothing that is required, but does not fit"
-    return ColumnsUnknown(part.format, columns, len(NAMES), f"The nearest is {name}; it wants also: {lacks}.")
+    return ColumnsUnknown(part.format, columns, len(NAMES), f"The nearest is {name}; it wants also: {lacks}.", place)
 
 
 class _Printer:
@@ -190,9 +210,10 @@ class _Table(_Printer):
             screen.heading("Statements")
             header = ("account", "statement", "entries", "opening", "credits", "debits", "closing", "balances")
             screen.table(header, [_statement(each) for each in summary["statements"]])
-        for each in summary["notes"].get("control_differences", "").split("; "):
-            if each:
-                screen.line(f"  differs: {each}", "yellow")
+        for name, words in _NOTED.items():
+            told = summary["notes"].get(name)
+            for each in told.split("; ") if told and told != "chains" else ():
+                screen.line(f"  {words}{each}", "yellow")
         if summary["rejects"]:
             screen.heading(f"Rejected: {len(summary['rejects']):,}")
             for reject in summary["rejects"][:_REJECTS_SHOWN]:
@@ -245,8 +266,9 @@ def _place(reject: dict[str, Any]) -> str:
 
 def _totals_in_words(totals: Totals) -> list[str]:
     words = [
-        f"{currency}: {each.entries:,} entries, credits {money(each.credits, currency)}, debits "
-        f"{money(each.debits, currency)}, net {money(each.credits - each.debits, currency)}"
+        f"{currency}: {each.entries:,} {'entry' if each.entries == 1 else 'entries'}, "
+        f"credits {money(each.credits, currency)}, debits {money(each.debits, currency)}, "
+        f"net {money(each.credits - each.debits, currency)}"
         for currency, each in sorted(totals.sums.items())
     ] or ["no booked entries"]
     if totals.first_booked_on:

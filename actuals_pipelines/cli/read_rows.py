@@ -23,6 +23,8 @@ FIELDS = (
 
 _AMOUNTS = {"amount": "amount_minor_units"} | {n: f"{n}_minor_units" for n in ("gross", "fee", "tax", "net")}
 
+_NO_CURRENCY = "no currency is given: state the file's with --option currency=EUR, for example"
+
 
 @dataclass(slots=True)
 class _Sums:
@@ -109,6 +111,9 @@ def statement(controls: StatementControls) -> dict[str, Any]:
     return {
         "account": controls.account,
         "statement": controls.statement,
+        "number": controls.number,
+        "first_on": controls.first_on.isoformat() if controls.first_on else None,
+        "last_on": controls.last_on.isoformat() if controls.last_on else None,
         "currency": controls.currency,
         "opening_balance_minor_units": controls.opening,
         "closing_balance_minor_units": controls.closing,
@@ -132,7 +137,7 @@ def rejects(reading: Reading) -> list[dict[str, Any]]:
 def _transaction(row: dict[str, Any], reading: Reading) -> dict[str, Any] | None:
     currency = row["currency"]
     if currency not in CURRENCIES:
-        reason = "no currency is given" if currency is None else "not a currency of ISO 4217"
+        reason = _NO_CURRENCY if currency is None else "not a currency of ISO 4217"
         note_reject(reading, row[LINE], "currency", reason, "its format")
         return None
     made = {name: row.get(name) for name in FIELDS}

@@ -145,6 +145,52 @@ def test_a_plain_table_is_refused_with_its_columns_and_what_to_do(tmp_path: Path
     assert "--profile" in str(done.exception)
 
 
+def test_a_text_that_is_no_table_is_said_to_be_none(tmp_path: Path) -> None:
+    done = run(tmp_path, b"dear sir\nplease find attached\n")
+
+    assert isinstance(done.exception, ActualsError)
+    assert done.exception.exit_code == 2
+    assert "neither a bank's format nor a table" in str(done.exception)
+
+
+def test_a_file_that_spoils_an_archive_is_named_by_its_place(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.xml", statement(IN))
+        archive.writestr("b.csv", "when,what\n2026-01-31,rent\n")
+
+    done = run(tmp_path, packed.getvalue(), "--json")
+
+    assert "File 2 of 2 in the archive" in str(done.exception)
+    assert done.stdout == "", "half a document is none"
+
+
+def test_the_table_tells_what_the_reader_noticed(tmp_path: Path) -> None:
+    swift = b":20:X\n:25:NL1\n:28C:7\n:60F:C260201EUR0,00\n:61:260230C2,00NTRFB1\n:62F:C260228EUR2,00\n"
+
+    done = run(tmp_path, swift)
+    [stated] = document(tmp_path, swift)["statements"]
+
+    assert "dates that the calendar does not have, taken as the month's last: 1" in done.stdout
+    assert "1 entry" in done.stdout
+    assert (stated["number"], stated["first_on"], stated["last_on"]) == ("7", "2026-02-01", "2026-02-28")
+
+
+def test_a_file_without_a_currency_says_how_to_state_it(tmp_path: Path) -> None:
+    ledger = b"Date,Amount,Text\n2026-01-31,2.00,rent\n"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\ncolumns: {day: Date, amount: Amount}\namounts: {columns: amount, decimal: '.'}\n"
+        "dates: {columns: day, formats: '%Y-%m-%d'}\nentry: {booked_on: day, amount: amount, kind: payment}\n"
+    )
+
+    without = document(tmp_path, ledger, "--profile", str(mine))
+    with_it = document(tmp_path, ledger, "--profile", str(mine), "--option", "currency=SEK")
+
+    assert "--option currency=" in without["rejects"][0]["reason"]
+    assert with_it["totals"]["by_currency"]["SEK"]["credits_minor_units"] == 200
+
+
 @pytest.mark.parametrize("two", [("--json", "--csv"), ("--ndjson", "--csv")])
 def test_two_ways_to_print_exclude_each_other(tmp_path: Path, two: tuple[str, str]) -> None:
     done = run(tmp_path, statement(IN), *two)
