@@ -177,7 +177,7 @@ def test_the_range_was_one_run(backfilled: House) -> None:
         assert connection.scalars(sa.text(query)).one() == 1
 
 
-def test_each_day_has_its_own_verdict(backfilled: House) -> None:
+def test_each_day_has_its_own_verdict_and_each_check_its_own_history(backfilled: House) -> None:
     """As Dagster's event log has it: the bad day failed its totals, the others passed."""
     with backfilled.dagsters_database() as connection:
         query = "select event from event_logs where dagster_event_type = 'ASSET_CHECK_EVALUATION'"
@@ -186,10 +186,12 @@ def test_each_day_has_its_own_verdict(backfilled: House) -> None:
     for event in found:
         data = event["dagster_event"]["event_specific_data"]
         if data["asset_key"]["path"] == ["south", "bank", "validated"] and data.get("partition"):
-            verdicts[date.fromisoformat(data["partition"])] = data  # `passed` is stored as "success"
+            verdicts[data["check_name"], date.fromisoformat(data["partition"])] = data  # `passed` is "success" here
 
-    assert {day: verdicts[day]["success"] for day in RANGE} == {day: day != BAD for day in RANGE}
-    assert verdicts[BAD]["description"] == "held by: totals_agree"
+    for name in ("verdict", "totals_agree"):
+        assert {day: verdicts[name, day]["success"] for day in RANGE} == {day: day != BAD for day in RANGE}
+    assert all(verdicts["readable", day]["success"] for day in RANGE)
+    assert verdicts["verdict", BAD]["description"] == "held by: totals_agree"
 
 
 def test_the_good_days_are_materialized_and_the_bad_one_is_not(backfilled: House) -> None:
