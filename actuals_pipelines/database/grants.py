@@ -27,8 +27,11 @@ _DOOR = {
     "sealed_key, content_mac, received_at)",
     "inbox_data_key": "insert",
     "inbox_key": "insert, select",  # ON CONFLICT, "same id, other body", receipts
-    "inbox_body": "insert (receipt_id, source_id, mode, data_key_id, sealed, received_at), "
-    "select (receipt_id, source_id, mode, received_at, state, unit_id)",
+    "inbox_body": "insert (id, source_id, mode, rows, data_key_id, sealed), "
+    "select (id, source_id, mode, received_at, state, changed_at)",
+    "inbox_reject": "select (receipt_id, reason)",
+    "inbox_nonce": "insert, select, delete",
+    "inbox_key_use": "select, insert, update (used_at)",
 }
 
 

@@ -53,26 +53,60 @@ inbox_data_key = sa.Table(  # one random key per tenant and minute, sealed to th
 inbox_key = sa.Table(  # idempotency, for ever and not per day
     "inbox_key",
     TENANT,
-    sa.Column("source_id", sa.Uuid, primary_key=True),
-    sa.Column("mode", sa.Text, primary_key=True),  # test | prod
-    sa.Column("id_mac", sa.LargeBinary, primary_key=True),  # HMAC of the caller's id under the door's key
-    sa.Column("body_mac", sa.LargeBinary, nullable=False),  # same id, other body: 409
+    sa.Column("id_mac", sa.Uuid, primary_key=True),  # MAC of source, mode and the caller's id under the door's key
+    sa.Column("body_mac", sa.Uuid, nullable=False),  # same id, other body: 409
     sa.Column("receipt_id", sa.Uuid, nullable=False, unique=True),
-    sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("body_id", sa.Uuid, nullable=False),
 )
 
-inbox_body = sa.Table(
+inbox_body = sa.Table(  # bodies that were stored together, of one source and mode
     "inbox_body",
     TENANT,
-    sa.Column("receipt_id", sa.Uuid, primary_key=True),
+    _id(),
     sa.Column("source_id", sa.Uuid, nullable=False),
-    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("mode", sa.Text, nullable=False),  # test | prod
+    sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("data_key_id", sa.Uuid, nullable=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False),  # nonce | AES-256-GCM of the JSON body, AAD receipt_id
+    sa.Column("sealed", sa.LargeBinary, nullable=False),  # nonce | AES-256-GCM of NDJSON, a line a receipt, in order
     sa.Column("received_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("state", sa.Text, nullable=False, server_default="received"),  # received | landed | rejected
-    sa.Column("unit_id", sa.Uuid),
+    sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),  # of the state, or of a reject
     sa.Index("inbox_body_waiting", "source_id", "received_at", postgresql_where=sa.text("state = 'received'")),
+    sa.Index("inbox_body_changed", "changed_at"),
+)
+
+inbox_landed = sa.Table(  # which lines of a body are which lines of a unit; a body may hold several days
+    "inbox_landed",
+    TENANT,
+    sa.Column("body_id", sa.Uuid, primary_key=True),
+    sa.Column("first_row", sa.Integer, primary_key=True),  # 0-based in the body
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("unit_id", sa.Uuid, nullable=False),
+    sa.Column("first_line", sa.Integer, nullable=False),  # 1-based in the unit
+    sa.Index("inbox_landed_unit", "unit_id", "first_line"),
+)
+
+inbox_reject = sa.Table(  # what the tenant's own process could not normalise: what a receipt tells of it
+    "inbox_reject",
+    TENANT,
+    sa.Column("receipt_id", sa.Uuid, primary_key=True),
+    sa.Column("unit_id", sa.Uuid, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),  # field and rule, never a value
+)
+
+inbox_nonce = sa.Table(  # of signed requests, until a replay would be too old anyway
+    "inbox_nonce",
+    TENANT,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("nonce_mac", sa.Uuid, primary_key=True),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+
+inbox_key_use = sa.Table(  # when an API key was last used, written once a minute at most
+    "inbox_key_use",
+    TENANT,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("used_at", _TIME, nullable=False),
 )
 
 # --- The catalogue: what landed, what became of it, what is live ------------------------------------------------------

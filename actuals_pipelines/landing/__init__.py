@@ -5,7 +5,7 @@
 
 from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, count_stuck, look_again, refused_on, unclaimed
 from actuals_pipelines.landing.derived import derive_units, units_sharing
-from actuals_pipelines.landing.inbox import land_inbox
+from actuals_pipelines.landing.inbox import land_inbox, mark_rejects
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
 from actuals_pipelines.landing.streams import EmptyDelivery, land
 from actuals_pipelines.landing.unnamed import delete_unnamed
@@ -23,6 +23,7 @@ __all__ = [
     "land",
     "land_inbox",
     "look_again",
+    "mark_rejects",
     "open_unit",
     "refused_on",
     "unclaimed",

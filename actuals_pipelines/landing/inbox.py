@@ -1,10 +1,13 @@
-"""What was pushed to the inbox becomes units: one NDJSON container per source, day and batch."""
+"""What was pushed to the inbox becomes units: one NDJSON container per source, day and batch.
+
+Which line of a unit is which event is kept, so that a receipt can tell what became of its event.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000
 BATCH_BYTES = 64 << 20
-_FETCH_ROWS = 1000
+_FETCH_BODIES = 8  # of up to 4 MB, or one event of whatever size
 
 
 class _Stamp(msgspec.Struct):
@@ -58,20 +61,73 @@ def land_inbox(env: TenantEnvironment, source: Source, now: datetime) -> list[Un
             return landed
 
 
+def mark_rejects(env: TenantEnvironment, unit_id: UUID, reasons: Mapping[int, str]) -> None:
+    """Let receipts tell which events of a unit could not be normalised, in place of what was told of it before.
+
+    Args:
+        reasons: by 1-based line of the unit: field and rule, never a value.
+    """
+    landed, reject, body = tables.inbox_landed, tables.inbox_reject, tables.inbox_body
+    with env.engine.begin() as connection:
+        its_bodies = sa.select(landed.c.body_id).where(landed.c.unit_id == unit_id)
+        before = connection.execute(sa.delete(reject).where(reject.c.unit_id == unit_id)).rowcount
+        if reasons:
+            lines = sorted(reasons)
+            connection.execute(_REJECT, {"unit_id": unit_id, "lines": lines, "reasons": [reasons[n] for n in lines]})
+        if reasons or before:
+            changed = sa.update(body).where(body.c.id.in_(its_bodies)).values(changed_at=sa.func.now())
+            connection.execute(changed)
+
+
+# A receipt is found by its place among the receipts of its body, in the order of their ids.
+_REJECT = sa.text(
+    """
+    INSERT INTO inbox_reject (receipt_id, unit_id, reason)
+    SELECT keys.receipt_id, landed.unit_id, given.reason
+    FROM unnest(cast(:lines AS int[]), cast(:reasons AS text[])) AS given (line, reason)
+    JOIN inbox_landed landed ON landed.unit_id = :unit_id
+        AND given.line >= landed.first_line AND given.line < landed.first_line + landed.rows
+    JOIN LATERAL (
+        SELECT receipt_id FROM inbox_key
+        WHERE receipt_id >= landed.body_id AND body_id = landed.body_id
+        ORDER BY receipt_id OFFSET landed.first_row + given.line - landed.first_line LIMIT 1
+    ) keys ON true
+    """
+)
+
+
+@dataclass
+class _Day:
+    """What becomes one unit: its lines, and which of them came from where."""
+
+    lines: list[bytes] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)  # rows of `inbox_landed`, without the unit
+
+    def add(self, body_id: UUID, row: int, line: bytes) -> None:
+        last = self.parts[-1] if self.parts else None
+        if last is not None and last["body_id"] == body_id and last["first_row"] + last["rows"] == row:
+            last["rows"] += 1
+        else:
+            first_line = len(self.lines) + 1
+            self.parts.append({"body_id": body_id, "first_row": row, "rows": 1, "first_line": first_line})
+        self.lines.append(line)
+
+
 @dataclass
 class _Batch:
     """One pass over the oldest events that wait, within bounds: opened, by day, in the order they came."""
 
     size_bytes: int = 0
-    bodies: dict[date, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    receipts: dict[date, list[UUID]] = field(default_factory=lambda: defaultdict(list))
+    rows: int = 0
+    days: dict[date, _Day] = field(default_factory=lambda: defaultdict(_Day))
+    opened: list[UUID] = field(default_factory=list)
     refused: list[UUID] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waited."""
-        return not self.receipts and not self.refused
+        return not self.opened and not self.refused
 
 
 def _land_batch(env: TenantEnvironment, source: Source, source_id: UUID, now: datetime) -> _Batch:
@@ -87,20 +143,21 @@ def _land_batch(env: TenantEnvironment, source: Source, source_id: UUID, now: da
                 b.c.mode == env.ref.environment,
                 b.c.received_at <= now,
             )
-            .order_by(b.c.received_at, b.c.receipt_id)
+            .order_by(b.c.received_at, b.c.id)
             .limit(BATCH_ROWS)
             .with_for_update(skip_locked=True, of=b)
-            .execution_options(yield_per=_FETCH_ROWS)
+            .execution_options(yield_per=_FETCH_BODIES)
         )
         with connection.execute(waiting) as rows:
             _open(env, source, batch, rows)
-        for day, bodies in sorted(batch.bodies.items()):
+        for day, found in sorted(batch.days.items()):
             file_id = uuid4()
-            sealed = raw.seal(env, source_id, file_id, _lines(bodies))
+            sealed = raw.seal(env, source_id, file_id, (line + b"\n" for line in found.lines))
             unit = record_unit(connection, source, source_id, day, f"inbox {file_id}", sealed=sealed, may_repeat=False)
-            _mark(connection, batch.receipts[day], "landed", unit.id)
+            connection.execute(sa.insert(tables.inbox_landed), [{**part, "unit_id": unit.id} for part in found.parts])
             batch.units.append(unit)
-        _mark(connection, batch.refused, "rejected", None)
+        _mark(connection, batch.opened, "landed")
+        _mark(connection, batch.refused, "rejected")
     return batch
 
 
@@ -109,31 +166,27 @@ def _open(env: TenantEnvironment, source: Source, batch: _Batch, rows: Iterable[
     zone = ZoneInfo(env.tenant.time_zone)
     keys: dict[UUID, MinuteKey | None] = {}
     for row in rows:
-        if batch.size_bytes >= BATCH_BYTES:
+        if batch.size_bytes >= BATCH_BYTES or batch.rows >= BATCH_ROWS:
             return
         try:
-            body = _key(env, keys, row).open(row.receipt_id, row.source_id, row.sealed)
+            body = _key(env, keys, row).open(row.id, row.source_id, row.sealed)
         except (EventRefused, SealedRefused) as error:
             kind = type(error).__name__
-            log.error("inbox event refused: tenant=%s receipt=%s kind=%s", env.ref.uuid, row.receipt_id, kind)
-            batch.refused.append(row.receipt_id)
+            log.error("inbox events refused: tenant=%s body=%s kind=%s", env.ref.uuid, row.id, kind)
+            batch.refused.append(row.id)
             continue
         arrived = row.received_at.astimezone(zone).date()
-        own = _own_day(body, zone) if source.day_from == "timestamp" else arrived
-        # What lies before the tenant's start, or is still to come, is not believed.
-        day = own if env.tenant.start <= own <= arrived else arrived
-        batch.bodies[day].append(body)
-        batch.receipts[day].append(row.receipt_id)
+        for number, line in enumerate(body.split(b"\n")):
+            own = _own_day(line, zone) if source.day_from == "timestamp" else arrived
+            # What lies before the tenant's start, or is still to come, is not believed.
+            batch.days[own if env.tenant.start <= own <= arrived else arrived].add(row.id, number, line)
+        batch.opened.append(row.id)
+        batch.rows += row.rows
         batch.size_bytes += len(body)
 
 
-def _own_day(body: bytes, zone: ZoneInfo) -> date:
-    return datetime.fromisoformat(_stamp.decode(body).timestamp).astimezone(zone).date()
-
-
-def _lines(bodies: Iterable[bytes]) -> Iterator[bytes]:
-    # Outside strings JSON has line breaks as mere space, inside it has none: a line is one event.
-    return (body.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n" for body in bodies)
+def _own_day(line: bytes, zone: ZoneInfo) -> date:
+    return datetime.fromisoformat(_stamp.decode(line).timestamp).astimezone(zone).date()
 
 
 def _key(env: TenantEnvironment, keys: dict[UUID, MinuteKey | None], row: sa.Row[Any]) -> MinuteKey:
@@ -143,12 +196,12 @@ def _key(env: TenantEnvironment, keys: dict[UUID, MinuteKey | None], row: sa.Row
         keys[row.data_key_id] = env.keys.open_minute_key(row.data_key_id, row.key_sealed)
     key = keys[row.data_key_id]
     if key is None:
-        raise EventRefused(row.receipt_id)
+        raise EventRefused(row.id)
     return key
 
 
-def _mark(connection: sa.Connection, receipts: list[UUID], state: str, unit_id: UUID | None) -> None:
-    if receipts:
+def _mark(connection: sa.Connection, bodies: list[UUID], state: str) -> None:
+    if bodies:
         b = tables.inbox_body
-        ids = sa.cast(receipts, sa.ARRAY(sa.Uuid))
-        connection.execute(sa.update(b).where(b.c.receipt_id == sa.any_(ids)).values(state=state, unit_id=unit_id))
+        is_one = b.c.id == sa.any_(sa.cast(bodies, sa.ARRAY(sa.Uuid)))
+        connection.execute(sa.update(b).where(is_one).values(state=state, changed_at=sa.func.now()))

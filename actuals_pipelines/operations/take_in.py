@@ -24,6 +24,7 @@ from actuals_pipelines.landing import (
     derive_units,
     destroy_raw,
     land_inbox,
+    mark_rejects,
     refused_on,
     units_sharing,
 )
@@ -198,6 +199,8 @@ def _made(
             candidate = _recorded(environment, unit, fingerprint, mapping, read)
     except (FileRefused, IterateRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
         return _unreadable(environment, unit, fingerprint, mapping, refusal)
+    if source.kind is SourceKind.INBOX:
+        _tell_receipts(environment, candidate)
     _destroy_card_numbers(environment, source, unit, read.counts)
     if candidate.state is not GenerationState.CANDIDATE:
         return candidate
@@ -222,6 +225,15 @@ def _recorded(
     if not read.is_complete:  # it was recorded before, and is read for its verdict alone
         transactions.read_all()
     return candidate
+
+
+def _tell_receipts(environment: TenantEnvironment, candidate: Generation) -> None:
+    """Let the receipts of an inbox unit tell why its events were rejected: the field and the reason's code."""
+    rejects = generations.rejects(environment, candidate)
+    reasons: dict[int, str] = {}
+    for row in rejects.to_pylist() if rejects is not None else ():  # few, and an event's first fault serves
+        reasons.setdefault(row["line"], f"{row['field']}: {row['reason']}" if row["field"] else row["reason"])
+    mark_rejects(environment, candidate.unit_id, reasons)
 
 
 def _destroy_card_numbers(

@@ -141,15 +141,18 @@ DOOR_WRITES = [
     "insert into inbox_data_key (id, sealed) values (gen_random_uuid(), 'k') on conflict do nothing",
     "insert into arrival (id, door, path, size_bytes, container_sha256, content_mac) "
     "values (gen_random_uuid(), 'sftp', 'p', 1, 'd', 'm')",
-    "with new as (insert into inbox_key (source_id, mode, id_mac, body_mac, receipt_id) "
-    "values (gen_random_uuid(), 'prod', 'i', 'b', gen_random_uuid()) on conflict do nothing "
-    "returning receipt_id, received_at, source_id, mode) "
-    "insert into inbox_body (receipt_id, source_id, mode, data_key_id, sealed) "
-    "select receipt_id, source_id, mode, gen_random_uuid(), 's' from new",
-    "insert into inbox_key (source_id, mode, id_mac, body_mac, receipt_id) values "
-    "(gen_random_uuid(), 'prod', 'i', 'b', gen_random_uuid()) on conflict (source_id, mode, id_mac) do nothing",
+    "insert into inbox_body (id, source_id, mode, rows, data_key_id, sealed) "
+    "values (gen_random_uuid(), gen_random_uuid(), 'prod', 1, gen_random_uuid(), 's') returning id, received_at",
+    "insert into inbox_key (id_mac, body_mac, receipt_id, body_id) values "
+    "(gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid()) on conflict (id_mac) do nothing",
     "select body_mac, receipt_id from inbox_key",
-    "select receipt_id, source_id, mode, received_at, state, unit_id from inbox_body",
+    "select id, source_id, mode, received_at, state, changed_at from inbox_body",
+    "select receipt_id, reason from inbox_reject",
+    "insert into inbox_nonce (key_id, nonce_mac, expires_at) values ('k', gen_random_uuid(), now()) "
+    "on conflict do nothing",
+    "delete from inbox_nonce where expires_at < now()",
+    "insert into inbox_key_use (key_id, used_at) values ('k', now()) "
+    "on conflict (key_id) do update set used_at = excluded.used_at",
 ]
 DOOR_MUST_NOT = [
     "select sealed from inbox_body",
@@ -161,14 +164,15 @@ DOOR_MUST_NOT = [
     "select path from arrival",
     "insert into arrival (id, door, path, size_bytes, container_sha256, content_mac) "
     "values (gen_random_uuid(), 'sftp', 'p', 1, 'd', 'm') returning path",
-    "insert into inbox_body (receipt_id, source_id, mode, data_key_id, sealed, state) "
-    "values (gen_random_uuid(), gen_random_uuid(), 'prod', gen_random_uuid(), 's', 'landed')",
-    "insert into inbox_body (receipt_id, source_id, mode, data_key_id, sealed, unit_id) "
-    "values (gen_random_uuid(), gen_random_uuid(), 'prod', gen_random_uuid(), 's', gen_random_uuid())",
+    "insert into inbox_body (id, source_id, mode, rows, data_key_id, sealed, state) "
+    "values (gen_random_uuid(), gen_random_uuid(), 'prod', 1, gen_random_uuid(), 's', 'landed')",
+    "insert into inbox_landed (body_id, first_row, rows, unit_id, first_line) "
+    "values (gen_random_uuid(), 0, 1, gen_random_uuid(), 1)",
+    "insert into inbox_reject (receipt_id, unit_id, reason) values (gen_random_uuid(), gen_random_uuid(), 'r')",
     "insert into inbox_data_key (id, sealed) values (gen_random_uuid(), 'k') "
     "on conflict (id) do update set sealed = excluded.sealed",
     "update inbox_body set sealed = 'x'",
-    "update inbox_key set body_mac = 'x'",
+    "update inbox_key set body_mac = gen_random_uuid()",
     "update arrival set path = 'x'",
     "delete from inbox_body",
     "delete from inbox_key",

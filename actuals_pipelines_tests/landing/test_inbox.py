@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
-from actuals_pipelines.landing import inbox, land_inbox
+from actuals_pipelines.landing import inbox, land_inbox, mark_rejects
 from actuals_pipelines_tests.landing.doors import NOW, SHOP, Doors
 
 
 def test_events_of_a_day_become_one_unit_of_lines(acme: Doors) -> None:
-    """In the order received; a pretty-printed event is still one line."""
-    receipts = acme.push(b'{"id": 1}', b'{\n "id": 2\r\n}')
+    """Whether they came singly or together."""
+    receipts = acme.push(b'{"id": 1}')
+    receipts += [acme.push_batch(b'{"id": 2}', b'{"id": 3}')[0]]
 
     [unit] = land_inbox(acme.env, SHOP, NOW)
 
     lines = acme.read(unit).splitlines()
-    assert sorted(lines) == sorted([b'{"id": 1}', b'{  "id": 2  }'])
+    assert sorted(lines) == [b'{"id": 1}', b'{"id": 2}', b'{"id": 3}']
     assert acme.inbox_states() == dict.fromkeys(receipts, "landed")
     assert land_inbox(acme.env, SHOP, NOW) == []
 
@@ -73,7 +76,7 @@ def test_an_event_that_was_altered_is_rejected_and_the_others_are_landed(acme: D
     good, bad = acme.push(b"good", b"bad")
     b = tables.inbox_body
     with acme.env.engine.begin() as connection:
-        connection.execute(sa.update(b).where(b.c.receipt_id == bad).values(sealed=b"x" * 40))
+        connection.execute(sa.update(b).where(b.c.id == bad).values(sealed=b"x" * 40))
 
     [unit] = land_inbox(acme.env, SHOP, NOW)
 
@@ -86,9 +89,35 @@ def test_an_event_moved_to_another_row_does_not_open(acme: Doors) -> None:
     first, second = acme.push(b"1", b"2")
     b = tables.inbox_body
     with acme.env.engine.begin() as connection:
-        sealed = {r.receipt_id: r.sealed for r in connection.execute(sa.select(b))}
+        sealed = {r.id: r.sealed for r in connection.execute(sa.select(b))}
         for one, other in ((first, second), (second, first)):
-            connection.execute(sa.update(b).where(b.c.receipt_id == one).values(sealed=sealed[other]))
+            connection.execute(sa.update(b).where(b.c.id == one).values(sealed=sealed[other]))
 
     assert land_inbox(acme.env, SHOP, NOW) == []
     assert set(acme.inbox_states().values()) == {"rejected"}
+
+
+def test_a_receipt_tells_what_its_event_lacked_until_it_is_mended(acme: Doors) -> None:
+    """A unit's line is led back to its receipt, also where one body holds several days."""
+    source = replace(SHOP, day_from="timestamp")
+    days = ("2026-03-02", "2026-03-03", "2026-03-02", "2026-03-03", "2026-03-03")
+    _, receipts = acme.push_batch(*[b'{"timestamp":"%sT12:00:00Z"}' % day.encode() for day in days], source=source)
+    _, others = acme.push_batch(b'{"timestamp":"2026-03-03T13:00:00Z"}', source=source)
+
+    first, second = land_inbox(acme.env, source, NOW)
+    mark_rejects(acme.env, first.id, {2: "amount: not_a_number"})
+    mark_rejects(acme.env, second.id, {1: "currency: missing", 4: "amount: missing"})
+
+    assert _rejects(acme) == {
+        receipts[2]: "amount: not_a_number",
+        receipts[1]: "currency: missing",
+        others[0]: "amount: missing",
+    }
+    mark_rejects(acme.env, second.id, {})
+    assert _rejects(acme) == {receipts[2]: "amount: not_a_number"}
+
+
+def _rejects(acme: Doors) -> dict[UUID, str]:
+    r = tables.inbox_reject
+    with acme.env.engine.connect() as connection:
+        return {row.receipt_id: row.reason for row in connection.execute(sa.select(r))}

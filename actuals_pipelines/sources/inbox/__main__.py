@@ -26,7 +26,8 @@ import uvicorn
 from actuals_pipelines.settings import door_key, find_home, tls_passphrase
 from actuals_pipelines.sources.door import Views, guard_process, show_no_values
 from actuals_pipelines.sources.inbox.admission import Admission
-from actuals_pipelines.sources.inbox.app import Inbox, Limits, inbox_app
+from actuals_pipelines.sources.inbox.app import Inbox, inbox_app
+from actuals_pipelines.sources.inbox.bodies import Limits
 from actuals_pipelines.sources.inbox.receipts import NotDurable
 
 log = logging.getLogger("actuals_pipelines.sources.inbox")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,9 +18,9 @@ from actuals_pipelines.domain.source import SourceKind
 from actuals_pipelines.sources.door import door_subkey
 from actuals_pipelines.sources.inbox.group_commit import GroupCommit
 from actuals_pipelines.sources.inbox.keys import key_hash, mode_and_id
-from actuals_pipelines.sources.inbox.problems import Refused
-from actuals_pipelines.sources.inbox.raw_transactions import RawTransaction
-from actuals_pipelines.sources.inbox.receipts import Post, new_receipt_id, refuse_if_not_durable
+from actuals_pipelines.sources.inbox.problems import LineError, Refused
+from actuals_pipelines.sources.inbox.raw_transactions import Batch, RawTransaction
+from actuals_pipelines.sources.inbox.receipts import Post, refuse_if_not_durable
 from actuals_pipelines.tenants.projections import ApiKeyView, DoorView
 
 log = logging.getLogger(__name__)
@@ -56,11 +57,45 @@ class Admitted:
         """The name of a source that this key may see."""
         return next(name for name, uuid in self.sources.items() if uuid == source_id)
 
-    def post(self, raw: RawTransaction, source_id: UUID) -> Post:
-        """Make a raw transaction ready to be stored. Ids and bodies are compared by keyed digests, never in clear."""
-        id_mac = hmac.digest(self.mac_key, b"id" + source_id.bytes + self.mode.encode() + raw.id.encode(), "sha256")
-        body_mac = hmac.digest(self.mac_key, b"body" + raw.canonical, "sha256")
-        return Post(new_receipt_id(), source_id, self.mode, id_mac, body_mac, raw.canonical)
+    def posts(self, raws: Sequence[RawTransaction]) -> list[Post]:
+        """Make raw transactions ready to be stored. Ids and bodies are compared by keyed digests, never in clear.
+
+        The MAC is BLAKE2b with a key (RFC 7693), 128 bits: a third of the cost of HMAC-SHA-256 for texts this short.
+
+        Raises:
+            Refused: a source is not this key's to send to.
+        """
+        mode, posts = self.mode, []
+        sources = {name: self.source_id(name) for name in {raw.source for raw in raws}}
+        ids = {
+            name: blake2b(uuid.bytes + mode.encode(), key=self.mac_key, person=b"inbox id", digest_size=16)
+            for name, uuid in sources.items()
+        }
+        bodies = blake2b(key=self.mac_key, person=b"inbox body", digest_size=16)
+        for source, id_, canonical in raws:
+            id_mac, body_mac = ids[source].copy(), bodies.copy()
+            id_mac.update(id_.encode())
+            body_mac.update(canonical)
+            posts.append(Post(sources[source], mode, id_mac.digest(), body_mac.digest(), canonical))
+        return posts
+
+    def without_strange_sources(self, batch: Batch) -> Batch:
+        """The batch, with what names a source that is not this key's among its errors."""
+        strange: dict[str, Refused] = {}
+        for name in {raw.source for raw in batch.records}:
+            try:
+                self.source_id(name)
+            except Refused as refused:
+                strange[name] = refused
+        if not strange:
+            return batch
+        kept = [(raw, line) for raw, line in zip(batch.records, batch.lines, strict=True) if raw.source not in strange]
+        errors = [
+            LineError(line, strange[raw.source].code, strange[raw.source].detail, "source_id")
+            for raw, line in zip(batch.records, batch.lines, strict=True)
+            if raw.source in strange
+        ]
+        return Batch([raw for raw, _ in kept], [line for _, line in kept], batch.errors + errors)
 
 
 class Admission:

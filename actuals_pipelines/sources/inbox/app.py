@@ -1,68 +1,64 @@
-"""The inbox's HTTP face: routes, limits, answers. HTTPS is `__main__`'s; storing is `group_commit`'s.
+"""The inbox's HTTP face: its routes and what each answers. HTTPS is `__main__`'s; storing is `group_commit`'s.
 
 POST /v1/raw_transactions           one object
-POST /v1/raw_transactions/batch     a JSON array or NDJSON, all or nothing
+POST /v1/raw_transactions/batch     a JSON array or NDJSON, all or nothing, or `?per_item=true`
 GET  /v1/raw_transactions           receipts, in pages
 GET  /v1/raw_transactions/{id}      one receipt
 GET  /health
+GET  /openapi.json                  all this as an OpenAPI 3.1 document
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from actuals_pipelines.sources.inbox import receipts
 from actuals_pipelines.sources.inbox.admission import Admission, Admitted
-from actuals_pipelines.sources.inbox.problems import LineError, Refused
+from actuals_pipelines.sources.inbox.answers import Outermost, answering, json_response, not_routed
+from actuals_pipelines.sources.inbox.bodies import Bodies, Limits, decoder_of
+from actuals_pipelines.sources.inbox.problems import LineError, Refused, problem
 from actuals_pipelines.sources.inbox.rates import Rates
-from actuals_pipelines.sources.inbox.raw_transactions import inflated, read_batch, read_one
-from actuals_pipelines.sources.inbox.receipts import BatchConflict, Outcome, Receipt, ReceiptRow
+from actuals_pipelines.sources.inbox.raw_transactions import (
+    MAX_ERRORS,
+    Batch,
+    RawTransaction,
+    instant,
+    read_batch,
+    read_one,
+)
+from actuals_pipelines.sources.inbox.receipts import BatchConflict, Outcome, Receipt, ReceiptRow, Wanted
 
-log = logging.getLogger(__name__)
-
-_HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
-    "x-content-type-options": "nosniff",
-}
 _JSON = "application/json"
 _NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-_LIST_PARAMETERS = {"source_id", "cursor", "limit"}
+_FILTERS = ("source_id", "from", "to", "updated_since", "cursor", "limit")
+_STATUS = {"received": "accepted", "landed": "taken_in", "rejected": "rejected"}
+
+OPENAPI = Path(__file__).with_name("openapi.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one process takes. Beyond it a caller is told to wait; nothing is half taken."""
+class _Acknowledged(msgspec.Struct):
+    """What a caller is told of a raw transaction that was stored."""
 
-    single_bytes: int = 1 << 20
-    batch_bytes: int = 8 << 20
-    inflated_bytes: int = 64 << 20
-    batch_rows: int = 10_000
-    in_flight: int = 512  # requests whose body is read or waits for its commit
-    in_flight_bytes: int = 128 << 20  # as announced or, unannounced, as allowed
-    batches_at_once: int = 4  # decoded at the same time: each may inflate
-    body_seconds: float = 30.0  # for a body to arrive
-    requests_per_second: float = 2000.0  # per key
-    burst: float = 4000.0
+    id: str
+    source_id: str
+    received_at: str
+    status: str
+    duplicate: bool
 
 
 @dataclass(slots=True)
@@ -72,13 +68,13 @@ class Inbox:
     admission: Admission
     is_current: Callable[[], bool]  # whether the views could be read when last looked at
     limits: Limits = field(default_factory=Limits)
-    in_flight: int = 0
-    in_flight_bytes: int = 0
     rates: Rates = field(init=False)
+    bodies: Bodies = field(init=False)
     batches: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.rates = Rates(self.limits.requests_per_second, self.limits.burst)
+        self.bodies = Bodies(self.limits)
         self.batches = asyncio.Semaphore(self.limits.batches_at_once)
 
     # --- POST ---------------------------------------------------------------------------------------------------------
@@ -86,77 +82,85 @@ class Inbox:
     async def post_one(self, request: Request) -> Response:
         """Take one raw transaction. 201 new, 200 duplicate, 409 other body."""
         admitted = self._admit(request)
+        _query(request)
         _media_type(request, (_JSON,))
-        async with self._body(request, self.limits.single_bytes) as body:
-            raw = read_one(await _inflated(request, body, self.limits.single_bytes))
-            source_id = admitted.source_id(raw.source)
-            receipt = await admitted.tenant.commits.put(admitted.post(raw, source_id))
+        decoder = decoder_of(request.headers.get("content-encoding", "identity"))
+        async with self.bodies.of(request, self.limits.single_bytes) as body:
+            text = body if decoder is None else await asyncio.to_thread(decoder, body, self.limits.single_bytes)
+            raw = read_one(text)
+            [post] = admitted.posts([raw])
+            receipt = await admitted.tenant.commits.put(post)
         if receipt.outcome is Outcome.CONFLICT:
             raise Refused("other_body", "The first body stands; this one was not stored.", field="id")
-        is_duplicate = receipt.outcome is Outcome.DUPLICATE
-        answer = {**_shown(receipt, raw.source), "duplicate": is_duplicate}
-        return _json(answer, 200 if is_duplicate else 201)
+        return json_response(_acknowledged(receipt, raw.source), 201 if receipt.outcome is Outcome.NEW else 200)
 
     async def post_batch(self, request: Request) -> Response:
-        """Take a batch, all or nothing. 201 if anything was new, else 200."""
+        """Take a batch. All or nothing: 201 if anything was new, else 200. Per item: 200, and each is told."""
         admitted = self._admit(request)
-        media_type = _media_type(request, (_JSON, *_NDJSON))
-        async with self._body(request, self.limits.batch_bytes) as body, self.batches:
-            text = await _inflated(request, body, self.limits.inflated_bytes)
-            posts, names, lines = await asyncio.to_thread(self._read_batch, admitted, text, media_type in _NDJSON)
-            try:
-                stored = await admitted.tenant.commits.put_all(posts)
-            except BatchConflict as conflict:
-                errors = [LineError(lines[at], "other_body", "Other body.", "id") for at in conflict.positions[:100]]
-                raise Refused("other_body", str(conflict), field="id", errors=errors) from None
-        data = [
-            {**_shown(receipt, name), "duplicate": receipt.outcome is Outcome.DUPLICATE}
-            for receipt, name in zip(stored, names, strict=True)
-        ]
-        new = sum(not one["duplicate"] for one in data)
-        return _json({"new": new, "duplicates": len(data) - new, "data": data}, 201 if new else 200)
+        is_per_item = _flag(_query(request, "per_item"), "per_item")
+        is_ndjson = _media_type(request, (_JSON, *_NDJSON)) in _NDJSON
+        decoder = decoder_of(request.headers.get("content-encoding", "identity"))
 
-    def _read_batch(
-        self, admitted: Admitted, body: bytes, is_ndjson: bool
-    ) -> tuple[list[receipts.Post], list[str], list[int]]:
-        records, lines = read_batch(body, is_ndjson=is_ndjson, max_rows=self.limits.batch_rows)
-        source_ids = {name: admitted.source_id(name) for name in {record.source for record in records}}
-        posts = [admitted.post(record, source_ids[record.source]) for record in records]
-        return posts, [record.source for record in records], lines
+        def read(body: bytes) -> tuple[Batch, list[receipts.Post]]:
+            text = body if decoder is None else decoder(body, self.limits.inflated_bytes)
+            batch = read_batch(text, is_ndjson=is_ndjson, max_rows=self.limits.batch_rows)
+            if is_per_item:
+                batch = admitted.without_strange_sources(batch)
+            else:
+                batch.refuse_if_faulty()
+            return batch, admitted.posts(batch.records)
+
+        async with self.bodies.of(request, self.limits.batch_bytes) as body, self.batches:
+            batch, posts = await asyncio.to_thread(read, body)
+            try:
+                stored = await admitted.tenant.commits.put_all(posts, refuse_conflicts=not is_per_item)
+            except BatchConflict as conflict:
+                first = conflict.positions[:MAX_ERRORS]
+                errors = [LineError(batch.lines[at], "other_body", "Other body.", "id") for at in first]
+                raise Refused("other_body", str(conflict), field="id", errors=errors) from None
+            return await asyncio.to_thread(_per_item if is_per_item else _all_stored, batch, stored)
 
     # --- GET ----------------------------------------------------------------------------------------------------------
 
     async def get_page(self, request: Request) -> Response:
         """Receipts in the order they came. One that commits late can come in behind a cursor: poll with overlap."""
         admitted = self._admit(request)
-        query = request.query_params
-        if not set(query) <= _LIST_PARAMETERS:
-            raise Refused("invalid", "The query takes source_id, cursor and limit.")
+        query = _query(request, *_FILTERS)
         named = query.get("source_id")
         sources = admitted.sources if named is None else {named: admitted.source_id(named)}
-        after = _uuid(query["cursor"], "cursor") if "cursor" in query else None
         limit = _limit(query.get("limit", "100"))
-        found = await self._read(admitted, receipts.page, admitted.mode, list(sources.values()), after, limit + 1)
+        wanted = Wanted(
+            admitted.mode,
+            list(sources.values()),
+            since=_instant(query, "from"),
+            until=_instant(query, "to"),
+            updated_since=_instant(query, "updated_since"),
+            after=_uuid(query["cursor"], "cursor") if "cursor" in query else None,
+        )
+        found = await self._read(admitted, receipts.page, wanted, limit + 1)
         shown = [_shown(receipt, admitted.name_of(receipt.source_id)) for receipt in found[:limit]]
         has_more = len(found) > limit
         cursor = str(found[limit - 1].receipt_id) if has_more else None
-        return _json({"data": shown, "pagination": {"next_cursor": cursor, "has_more": has_more}})
+        return json_response({"data": shown, "pagination": {"next_cursor": cursor, "has_more": has_more}})
 
     async def get_one(self, request: Request) -> Response:
         """One receipt, by the id that POST gave."""
         admitted = self._admit(request)
+        _query(request)
         receipt_id = _uuid(request.path_params["id"], "id")
         found = await self._read(admitted, receipts.find, admitted.mode, list(admitted.sources.values()), receipt_id)
         if found is None:
             raise Refused("not_found", "No receipt of this key's sources and mode has this id.")
-        return _json(_shown(found, admitted.name_of(found.source_id)))
+        return json_response(_shown(found, admitted.name_of(found.source_id)))
 
     async def health(self, _request: Request) -> Response:
         """200 while the inbox takes posts; 503 when it cannot learn what changed."""
         is_well = self.is_current()
-        return _json({"status": "ok" if is_well else "stale"}, 200 if is_well else 503)
+        return json_response({"status": "ok" if is_well else "stale"}, 200 if is_well else 503)
 
-    # --- Limits -------------------------------------------------------------------------------------------------------
+    async def openapi(self, _request: Request) -> Response:
+        """The document that describes this API."""
+        return Response(OPENAPI.read_bytes(), media_type="application/json")
 
     def _admit(self, request: Request) -> Admitted:
         admitted = self.admission.admit(_token(request), datetime.now(UTC))
@@ -164,34 +168,6 @@ class Inbox:
         if wait:
             raise Refused("too_many_requests", retry_after_seconds=max(1, round(wait)))
         return admitted
-
-    @asynccontextmanager
-    async def _body(self, request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-        """The request's body as it came, while it counts as in flight."""
-        announced = request.headers.get("content-length", "")
-        size = int(announced) if announced.isdecimal() else max_bytes
-        if size > max_bytes:
-            raise Refused("too_large", f"A body here may have {max_bytes} bytes.")
-        if self.in_flight >= self.limits.in_flight or self.in_flight_bytes + size > self.limits.in_flight_bytes:
-            raise Refused("busy", "Too much is on its way at once.", retry_after_seconds=1)
-        self.in_flight, self.in_flight_bytes = self.in_flight + 1, self.in_flight_bytes + size
-        try:
-            yield await self._received(request, max_bytes)
-        finally:
-            self.in_flight, self.in_flight_bytes = self.in_flight - 1, self.in_flight_bytes - size
-
-    async def _received(self, request: Request, max_bytes: int) -> bytes:
-        pieces, size = [], 0
-        try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                async for piece in request.stream():
-                    size += len(piece)
-                    if size > max_bytes:
-                        raise Refused("too_large", f"A body here may have {max_bytes} bytes.")
-                    pieces.append(piece)
-        except TimeoutError:
-            raise Refused("too_slow", "The body did not arrive in time.") from None
-        return b"".join(pieces)
 
     async def _read(self, admitted: Admitted, query: Callable[..., Any], *arguments: object) -> Any:
         def read() -> Any:
@@ -204,67 +180,17 @@ class Inbox:
 def inbox_app(inbox: Inbox) -> ASGIApp:
     """The ASGI application; no exception leaves it, so that no server prints one."""
     routes = [
-        Route("/v1/raw_transactions", _answering(inbox.post_one), methods=["POST"]),
-        Route("/v1/raw_transactions", _answering(inbox.get_page), methods=["GET"]),
-        Route("/v1/raw_transactions/batch", _answering(inbox.post_batch), methods=["POST"]),
-        Route("/v1/raw_transactions/{id}", _answering(inbox.get_one), methods=["GET"]),
-        Route("/health", _answering(inbox.health), methods=["GET"]),
+        Route("/v1/raw_transactions", answering(inbox.post_one), methods=["POST"]),
+        Route("/v1/raw_transactions", answering(inbox.get_page), methods=["GET"]),
+        Route("/v1/raw_transactions/batch", answering(inbox.post_batch), methods=["POST"]),
+        Route("/v1/raw_transactions/{id}", answering(inbox.get_one), methods=["GET"]),
+        Route("/health", answering(inbox.health), methods=["GET"]),
+        Route("/openapi.json", answering(inbox.openapi), methods=["GET"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed})
-    return _Outermost(app)
+    return Outermost(Starlette(routes=routes, exception_handlers={HTTPException: not_routed}))
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def _answering(endpoint: Endpoint) -> Endpoint:
-    """Turn whatever goes wrong into a problem: ours as it says, a library's as its class in the log and 500 outside."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except Refused as refused:
-            return refused.response()
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            log.error("tenant database did not answer: kind=%s", _kind(error))
-            return Refused("busy", "The store does not answer.", retry_after_seconds=5).response()
-        except Exception as error:
-            log.error("request failed: kind=%s", _kind(error))
-            return Refused("failed").response()
-
-    return answer
-
-
-async def _not_routed(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return Refused({404: "not_found", 405: "method_not_allowed"}.get(status, "malformed")).response()
-
-
-class _Outermost:
-    """Adds the security headers to every answer, and keeps what a framework lets through from the server's log."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *added]}
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_headers)
-        except Exception as error:
-            log.error("request failed outside its endpoint: kind=%s", _kind(error))
-
-
-def _kind(error: BaseException) -> str:
-    """The class of an error, and of the driver's error within it: never a text."""
-    inner = error.orig if isinstance(error, sa.exc.DBAPIError) else None
-    return type(error).__name__ if inner is None else f"{type(error).__name__}({type(inner).__name__})"
+# --- What is asked ----------------------------------------------------------------------------------------------------
 
 
 def _token(request: Request) -> str:
@@ -286,13 +212,21 @@ def _media_type(request: Request, allowed: tuple[str, ...]) -> str:
     return media_type
 
 
-async def _inflated(request: Request, body: bytes, max_bytes: int) -> bytes:
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
-        return body
-    if encoding != "gzip":
-        raise Refused("media_type", "Content-Encoding is neither gzip nor identity.")
-    return await asyncio.to_thread(inflated, body, max_bytes)
+def _query(request: Request, *allowed: str) -> Mapping[str, str]:
+    query = request.query_params
+    if not set(query) <= set(allowed):
+        takes = f"takes {', '.join(allowed)}" if allowed else "takes nothing"
+        raise Refused("invalid", f"The query of this path {takes}.")
+    if len(query.multi_items()) > len(query):
+        raise Refused("invalid", "A parameter of the query is given twice.")
+    return query
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    given = query.get(name, "false")
+    if given not in ("true", "false"):
+        raise Refused("invalid", f"`{name}` is true or false.", field=name)
+    return given == "true"
 
 
 def _uuid(text: str, name: str) -> UUID:
@@ -302,21 +236,73 @@ def _uuid(text: str, name: str) -> UUID:
         raise Refused("invalid", f"`{name}` is not one that the inbox gave.", field=name) from None
 
 
+def _instant(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    found = instant(query[name].replace(" ", "+"))  # an unescaped plus sign means a space in a query
+    if found is None:
+        raise Refused("invalid", f"`{name}` is not RFC 3339 with an offset.", field=name)
+    return found
+
+
 def _limit(text: str) -> int:
-    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= receipts.MAX_PAGE):
+    if not (text.isdecimal() and text.isascii() and len(text) <= 4 and 1 <= int(text) <= receipts.MAX_PAGE):
         raise Refused("invalid", f"`limit` is a number from 1 to {receipts.MAX_PAGE}.", field="limit")
     return int(text)
 
 
-def _shown(receipt: Receipt | ReceiptRow, source: str) -> dict[str, object]:
-    state = receipt.state if isinstance(receipt, ReceiptRow) else "received"
+# --- What is told -----------------------------------------------------------------------------------------------------
+
+
+def _all_stored(batch: Batch, stored: Sequence[Receipt]) -> Response:
+    data = _each_acknowledged(batch.records, stored)
+    new = sum(not one.duplicate for one in data)
+    return json_response({"new": new, "duplicates": len(data) - new, "data": data}, 201 if new else 200)
+
+
+def _per_item(batch: Batch, stored: Sequence[Receipt]) -> Response:
+    """An answer for each record, in order; what is refused says its line and why."""
+    told: dict[int, _Acknowledged | dict[str, object]] = {
+        error.line: {"status": "refused", "line": error.line, "problem": problem(error.code, error.detail, error.field)}
+        for error in batch.errors
+    }
+    acknowledged = _each_acknowledged(batch.records, stored)
+    conflict = problem("other_body", "The first body stands; this one was not stored.", "id")
+    new = duplicates = 0
+    for line, receipt, one in zip(batch.lines, stored, acknowledged, strict=True):
+        if receipt.outcome is Outcome.CONFLICT:
+            told[line] = {"status": "refused", "line": line, "problem": conflict}
+            continue
+        told[line] = one
+        new += not one.duplicate
+        duplicates += one.duplicate
+    data = [told[line] for line in sorted(told)]
+    refused = len(data) - new - duplicates
+    return json_response({"new": new, "duplicates": duplicates, "refused": refused, "data": data})
+
+
+def _each_acknowledged(records: Sequence[RawTransaction], stored: Sequence[Receipt]) -> list[_Acknowledged]:
+    times = {receipt.received_at: "" for receipt in stored}
+    for at in times:
+        times[at] = at.astimezone(UTC).isoformat()
+    return [
+        _Acknowledged(receipt_id, raw.source, times[at], "accepted", outcome is Outcome.DUPLICATE)
+        for raw, (receipt_id, at, outcome) in zip(records, stored, strict=True)
+    ]
+
+
+def _acknowledged(receipt: Receipt, source: str) -> _Acknowledged:
+    at = receipt.received_at.astimezone(UTC).isoformat()
+    return _Acknowledged(receipt.receipt_id, source, at, "accepted", receipt.outcome is Outcome.DUPLICATE)
+
+
+def _shown(receipt: ReceiptRow, source: str) -> dict[str, object]:
+    is_rejected = receipt.reject_reason is not None
     return {
         "id": str(receipt.receipt_id),
         "source_id": source,
         "received_at": receipt.received_at.astimezone(UTC).isoformat(),
-        "status": "accepted" if state == "received" else state,
+        "updated_at": receipt.changed_at.astimezone(UTC).isoformat(),
+        "status": "rejected" if is_rejected else _STATUS[receipt.state],
+        "reject_reason": receipt.reject_reason,
     }
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type=_JSON)

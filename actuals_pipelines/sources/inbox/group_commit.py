@@ -11,12 +11,13 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.door import MinuteSealer
-from actuals_pipelines.sources.inbox.receipts import BatchConflict, Outcome, Post, Receipt, SealedPost, store
+from actuals_pipelines.sources.inbox.receipts import BatchConflict, Outcome, Post, Receipt, store
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,18 @@ class GroupCommit:
             self._drain = asyncio.create_task(self._commit_until_empty())
         return await done
 
-    async def put_all(self, posts: Sequence[Post]) -> list[Receipt]:
-        """Store a batch in one transaction, all or nothing. Raises BatchConflict, or what the database raised."""
+    async def put_all(self, posts: Sequence[Post], *, refuse_conflicts: bool = True) -> list[Receipt]:
+        """Store a batch in one transaction.
+
+        Args:
+            refuse_conflicts: store nothing if one conflicts; else the others are stored and it is told.
+
+        Raises:
+            BatchConflict, or what the database raised.
+        """
         async with self._batches:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._store_batch, posts)
+            store_batch = partial(self._store, posts, refuse_conflicts=refuse_conflicts)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, store_batch)
 
     def forget_past_minutes(self, now: datetime) -> None:
         """Let go of the data key if its minute is over; the next post gets a new one anyway."""
@@ -92,16 +101,12 @@ class GroupCommit:
         except Exception as error:  # belongs to this post's caller, not to its neighbours
             return error
 
-    def _store_batch(self, posts: Sequence[Post]) -> list[Receipt]:
-        return self._store(posts, refuse_conflicts=True)
-
     def _store(self, posts: Sequence[Post], *, refuse_conflicts: bool = False) -> list[Receipt]:
         """Seal, write, commit: bodies and the data key they were sealed under, in one transaction."""
         self._sealed_at = datetime.now(UTC)
         key = self._sealer.current(self._sealed_at)
-        sealed = [SealedPost(post, key.seal(post.receipt_id, post.source_id, post.body)) for post in posts]
         with self._engine.begin() as connection:
-            receipts = store(connection, key.key_id, key.sealed, sealed)
+            receipts = store(connection, key, posts)
             conflicts = [at for at, receipt in enumerate(receipts) if receipt.outcome is Outcome.CONFLICT]
             if conflicts and refuse_conflicts:
                 raise BatchConflict(conflicts)  # rolls back

@@ -24,7 +24,7 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
     "media_type": (
         415,
         "This kind of body is not taken",
-        "Send application/json, or application/x-ndjson in batches; gzip is accepted.",
+        "Send application/json, or application/x-ndjson in batches; gzip and zstd are accepted.",
     ),
     "invalid": (422, "The raw transaction is not as documented", "Correct what `detail` names, and send it again."),
     "card_number": (422, "A card number was found", "Leave card numbers out: a token or the last four digits serve."),
@@ -66,23 +66,27 @@ class Refused(ActualsError):
 
     def response(self) -> Response:
         """The answer: status, problem+json and, where it helps, Retry-After."""
-        status, title, what_to_do = PROBLEMS[self.code]
-        problem: dict[str, object] = {
-            "type": f"urn:actuals:problem:{self.code}",
-            "title": title,
-            "status": status,
-            "code": self.code,
-            "detail": self.detail or title,
-            "what_to_do": what_to_do,
-        }
-        if self.field:
-            problem["field"] = self.field
+        status = PROBLEMS[self.code][0]
+        said = problem(self.code, self.detail, self.field)
         if self.errors:
-            problem["line"] = self.errors[0].line
-            problem["errors"] = self.errors
+            said |= {"line": self.errors[0].line, "errors": self.errors}
         headers = {} if self.retry_after_seconds is None else {"retry-after": str(self.retry_after_seconds)}
         if status in (401, 408, 413):
             headers["connection"] = "close"  # what follows of the body is not read
         if status == 401:
             headers["www-authenticate"] = "Bearer"
-        return Response(msgspec.json.encode(problem), status, headers, media_type="application/problem+json")
+        return Response(msgspec.json.encode(said), status, headers, media_type="application/problem+json")
+
+
+def problem(code: str, detail: str = "", field: str | None = None) -> dict[str, object]:
+    """A problem's document."""
+    status, title, what_to_do = PROBLEMS[code]
+    said: dict[str, object] = {
+        "type": f"urn:actuals:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail or title,
+        "what_to_do": what_to_do,
+    }
+    return said | {"field": field} if field else said

@@ -1,47 +1,45 @@
 """Storing posts and reading receipts in a tenant's database, as role `door`: it inserts, and reads no body.
 
-A receipt is given after COMMIT alone. Key and body are written by one statement; the same (source, mode, id) again is a
-duplicate if its body is the same and a conflict if not, for ever.
+A receipt is given after COMMIT alone. Keys and bodies are written in one transaction; the same (source, mode, id) again
+is a duplicate if its body is the same and a conflict if not, for ever. What is stored together is sealed together: a
+row for each idempotency key, and one for all bodies of a source and mode. Measured: 4 us of PostgreSQL's CPU a row
+where a row for each body took 12.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
-from actuals_pipelines.database.tables import inbox_body, inbox_key
+from actuals_pipelines.database.tables import inbox_body, inbox_key, inbox_reject
+from actuals_pipelines.encryption.door import DoorKey
 from actuals_pipelines.errors import ActualsError
 
 MAX_PAGE = 1000
+MAX_BODY_BYTES = 4 << 20  # sealed as one, unless a single record has more: what a landing process opens at once
+_MAX_BODY_ROWS = 1 << 16  # the last two bytes of a receipt's id
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """One raw transaction on its way in. `mode` is "test" or "prod"."""
+class Post(NamedTuple):
+    """One raw transaction on its way in. `mode` is "test" or "prod"; both MACs have 16 bytes."""
 
-    receipt_id: UUID
     source_id: UUID
     mode: str
     id_mac: bytes
     body_mac: bytes
-    body: bytes  # canonical JSON, in memory alone
-
-
-@dataclass(frozen=True, slots=True)
-class SealedPost:
-    """A post whose body is sealed under the data key of its minute."""
-
-    post: Post
-    sealed: bytes  # nonce | ciphertext and tag
+    body: bytes  # canonical JSON in one line, in memory alone
 
 
 class Outcome(Enum):
@@ -52,24 +50,36 @@ class Outcome(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a caller is given. `outcome` CONFLICT: the receipt is of the body that was received first."""
 
-    receipt_id: UUID
-    source_id: UUID
+    receipt_id: str  # a UUID in its usual form
     received_at: datetime
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRow:
+class ReceiptRow(NamedTuple):
     """A receipt as it is read back. `state`: received | landed | rejected."""
 
     receipt_id: UUID
     source_id: UUID
     received_at: datetime
     state: str
+    reject_reason: str | None
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which receipts a page shows: of these sources, received in [since, until), changed at or after `updated_since`,
+    behind the receipt `after`."""
+
+    mode: str
+    source_ids: Sequence[UUID]
+    since: datetime | None = None
+    until: datetime | None = None
+    updated_since: datetime | None = None
+    after: UUID | None = None
 
 
 class NotDurable(ActualsError):
@@ -97,14 +107,6 @@ class BatchConflict(ActualsError):
         return f"{len(self.positions)} ids of the batch were received before with another body; nothing was stored."
 
 
-def new_receipt_id() -> UUID:
-    """A UUID of version 7 (RFC 9562 5.7): milliseconds, then random bits, so that receipts sort by time."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | (0x7 << 76)
-    return UUID(int=value & ~(0x3 << 62) | (0x2 << 62))
-
-
 def refuse_if_not_durable(connection: psycopg.Connection[tuple[str]], _record: object = None) -> None:
     """Raise NotDurable unless a commit on this connection means that the disk has it. A pool calls it."""
     for setting in ("fsync", "synchronous_commit"):
@@ -114,77 +116,124 @@ def refuse_if_not_durable(connection: psycopg.Connection[tuple[str]], _record: o
     connection.rollback()  # SHOW began a transaction
 
 
-_STORE = """
-    WITH given AS (
-        SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::bytea[], %b::bytea[], %b::bytea[])
-            AS given (receipt_id, source_id, mode, id_mac, body_mac, sealed)
-    ), data_key AS (
-        INSERT INTO inbox_data_key (id, sealed) VALUES (%b::uuid, %b::bytea) ON CONFLICT DO NOTHING
-    ), new AS (
-        INSERT INTO inbox_key (source_id, mode, id_mac, body_mac, receipt_id)
-        SELECT source_id, mode, id_mac, body_mac, receipt_id FROM given
-        ON CONFLICT DO NOTHING
-        RETURNING receipt_id, received_at
-    ), bodies AS (
-        INSERT INTO inbox_body (receipt_id, source_id, mode, data_key_id, sealed)
-        SELECT receipt_id, source_id, mode, %b::uuid, sealed FROM given JOIN new USING (receipt_id)
-    )
-    SELECT receipt_id, received_at FROM new
+@dataclass(slots=True)
+class _Body:
+    """Posts of one source and mode that are sealed as one."""
+
+    source_id: UUID
+    mode: str
+    id: bytes
+    size_bytes: int = 0
+    positions: list[int] = field(default_factory=list)  # among the posts; a receipt's number is its place here
+
+    def holds(self, more_bytes: int) -> bool:
+        """Whether a post of this size has room."""
+        return len(self.positions) < _MAX_BODY_ROWS and self.size_bytes + more_bytes <= MAX_BODY_BYTES
+
+    def receipts(self) -> Iterator[bytes]:
+        return (self.id[:14] + number.to_bytes(2, "big") for number in range(len(self.positions)))
+
+
+_NOBODY_IS_TOLD = datetime.min.replace(tzinfo=UTC)  # nothing was new, so every receipt has the time of its first post
+_KEYS = """
+    INSERT INTO inbox_key (id_mac, body_mac, receipt_id, body_id)
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[])
+    ON CONFLICT (id_mac) DO NOTHING
 """
 _KNOWN = """
-    SELECT source_id, mode, id_mac, body_mac, receipt_id, received_at FROM inbox_key
-    JOIN unnest(%b::uuid[], %b::text[], %b::bytea[]) AS given (source_id, mode, id_mac)
-        USING (source_id, mode, id_mac)
+    SELECT uuid_send(key.id_mac), uuid_send(key.body_mac), uuid_send(key.receipt_id), body.received_at
+    FROM inbox_key key LEFT JOIN inbox_body body ON body.id = key.body_id
+    WHERE key.id_mac = ANY (%b::uuid[])
+"""
+_BODIES = """
+    WITH data_key AS (
+        INSERT INTO inbox_data_key (id, sealed) VALUES (%b, %b) ON CONFLICT DO NOTHING
+    )
+    INSERT INTO inbox_body (id, source_id, mode, rows, data_key_id, sealed)
+    SELECT id, source_id, mode, rows, %b, sealed
+    FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::int[], %b::bytea[])
+        AS given (id, source_id, mode, rows, sealed)
+    RETURNING received_at
 """
 
 
-def store(
-    connection: sa.Connection, data_key_id: UUID, data_key_sealed: bytes, sealed: Sequence[SealedPost]
-) -> list[Receipt]:
-    """Write posts and the data key they were sealed under; receipts in order of `sealed`. The caller commits."""
-    # One order for all writers: two that hold keys the other waits for would be a deadlock.
-    rows = sorted(sealed, key=lambda one: (one.post.source_id.bytes, one.post.mode, one.post.id_mac))
-    posts = [one.post for one in rows]
-    arguments = (
-        [post.receipt_id for post in posts],
-        [post.source_id for post in posts],
-        [post.mode for post in posts],
-        [post.id_mac for post in posts],
-        [post.body_mac for post in posts],
-        [one.sealed for one in rows],
-        data_key_id,
-        data_key_sealed,
-        data_key_id,
-    )
-    new: dict[UUID, datetime] = {row[0]: row[1] for row in connection.exec_driver_sql(_STORE, arguments).all()}
-    known = _known(connection, [post for post in posts if post.receipt_id not in new])
-    return [_receipt(one.post, new, known) for one in sealed]
-
-
-def _known(connection: sa.Connection, posts: list[Post]) -> dict[tuple[UUID, str, bytes], Any]:
-    """The keys that were there before. A statement of its own: it sees what others committed meanwhile."""
+def store(connection: sa.Connection, key: DoorKey, posts: Sequence[Post]) -> list[Receipt]:
+    """Write posts, and the data key they are sealed under; receipts in the order of `posts`. The caller commits."""
     if not posts:
-        return {}
-    arguments = ([post.source_id for post in posts], [post.mode for post in posts], [post.id_mac for post in posts])
-    rows = connection.exec_driver_sql(_KNOWN, arguments)
-    return {(row.source_id, row.mode, bytes(row.id_mac)): row for row in rows}
+        return []
+    bodies = _bodies(posts)
+    receipts, body_ids = [b""] * len(posts), [b""] * len(posts)
+    for body in bodies:
+        for at, receipt in zip(body.positions, body.receipts(), strict=True):
+            receipts[at], body_ids[at] = receipt, body.id
+    # One order for all writers: two that hold keys the other waits for would be a deadlock.
+    order = sorted(range(len(posts)), key=lambda at: posts[at].id_mac)
+    columns = ([posts[at].id_mac for at in order], [posts[at].body_mac for at in order])
+    ours = ([receipts[at] for at in order], [body_ids[at] for at in order])
+    arguments = tuple(_Uuids.of(each) for each in (*columns, *ours))
+    is_all_new = connection.exec_driver_sql(_KEYS, arguments).rowcount == len(posts)
+    # A statement of its own: it sees what others committed meanwhile.
+    known = {} if is_all_new else {row[0]: row for row in connection.exec_driver_sql(_KNOWN, arguments[:1])}
+    is_new = [is_all_new or known[post.id_mac][2] == receipt for post, receipt in zip(posts, receipts, strict=True)]
+    received_at = _seal_and_write(connection, key, posts, bodies, is_new) or _NOBODY_IS_TOLD
+    texts = list(map(_text, receipts))
+    if is_all_new:
+        return [Receipt(text, received_at, Outcome.NEW) for text in texts]
+    return [
+        Receipt(text, received_at, Outcome.NEW) if new else _known(post, known[post.id_mac], received_at)
+        for post, text, new in zip(posts, texts, is_new, strict=True)
+    ]
 
 
-def _receipt(post: Post, new: dict[UUID, datetime], known: dict[tuple[UUID, str, bytes], Any]) -> Receipt:
-    if received_at := new.get(post.receipt_id):
-        return Receipt(post.receipt_id, post.source_id, received_at, Outcome.NEW)
-    first = known[(post.source_id, post.mode, post.id_mac)]
-    outcome = Outcome.DUPLICATE if bytes(first.body_mac) == post.body_mac else Outcome.CONFLICT
-    return Receipt(first.receipt_id, post.source_id, first.received_at, outcome)
+def _bodies(posts: Sequence[Post]) -> list[_Body]:
+    full: list[_Body] = []
+    open_: dict[tuple[UUID, str], _Body] = {}
+    for at, post in enumerate(posts):
+        body = open_.get((post.source_id, post.mode))
+        if body is None or not body.holds(len(post.body)):
+            body = open_[post.source_id, post.mode] = _Body(post.source_id, post.mode, _new_body_id())
+            full.append(body)
+        body.positions.append(at)
+        body.size_bytes += len(post.body) + 1
+    return full
 
 
-def page(
-    connection: sa.Connection, mode: str, source_ids: Sequence[UUID], after: UUID | None, limit: int
-) -> list[ReceiptRow]:
-    """Receipts of these sources in the order they came, at most `limit`; `after` is the last of the page before."""
-    query = _receipts(mode, source_ids).order_by(inbox_key.c.receipt_id).limit(limit)
-    if after is not None:
-        query = query.where(inbox_key.c.receipt_id > after)
+def _seal_and_write(
+    connection: sa.Connection, key: DoorKey, posts: Sequence[Post], bodies: Sequence[_Body], is_new: Sequence[bool]
+) -> datetime | None:
+    """Seal what is new, a line a receipt; returns when it was received, None if nothing was new."""
+    rows = []
+    for body in bodies:
+        lines = [posts[at].body for at in body.positions if is_new[at]]
+        if lines:
+            body_id = UUID(bytes=body.id)
+            sealed = key.seal(body_id, body.source_id, b"\n".join(lines))
+            rows.append((body_id, body.source_id, body.mode, len(lines), sealed))
+    if not rows:
+        return None
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    result = connection.exec_driver_sql(_BODIES, (key.key_id, key.sealed, key.key_id, *columns))
+    received_at: datetime = result.all()[0][0]
+    return received_at
+
+
+def _known(post: Post, row: Sequence[Any], now: datetime) -> Receipt:
+    body_mac, receipt_id, received_at = row[1:4]
+    outcome = Outcome.DUPLICATE if body_mac == post.body_mac else Outcome.CONFLICT
+    return Receipt(_text(receipt_id), received_at or now, outcome)  # none: its first one is in this very batch
+
+
+def page(connection: sa.Connection, wanted: Wanted, limit: int) -> list[ReceiptRow]:
+    """Receipts in the order they came, at most `limit`."""
+    query = _receipts(wanted.mode, wanted.source_ids).order_by(inbox_key.c.receipt_id).limit(limit)
+    if wanted.after is not None:
+        query = query.where(inbox_key.c.receipt_id > wanted.after)
+    if wanted.since is not None:
+        query = query.where(inbox_body.c.received_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(inbox_body.c.received_at < wanted.until)
+    if wanted.updated_since is not None:
+        query = query.where(inbox_body.c.changed_at >= wanted.updated_since)
     return [ReceiptRow(*row) for row in connection.execute(query)]
 
 
@@ -194,9 +243,46 @@ def find(connection: sa.Connection, mode: str, source_ids: Sequence[UUID], recei
     return ReceiptRow(*row) if row else None
 
 
-def _receipts(mode: str, source_ids: Sequence[UUID]) -> sa.Select[UUID, UUID, datetime, str]:
+def _receipts(mode: str, source_ids: Sequence[UUID]) -> sa.Select[Any]:
+    key, body, reject = inbox_key.c, inbox_body.c, inbox_reject.c
     return (
-        sa.select(inbox_key.c.receipt_id, inbox_key.c.source_id, inbox_key.c.received_at, inbox_body.c.state)
-        .join(inbox_body, inbox_body.c.receipt_id == inbox_key.c.receipt_id)
-        .where(inbox_key.c.mode == mode, inbox_key.c.source_id.in_(source_ids))
+        sa.select(key.receipt_id, body.source_id, body.received_at, body.state, reject.reason, body.changed_at)
+        .join(inbox_body, body.id == key.body_id)
+        .outerjoin(inbox_reject, reject.receipt_id == key.receipt_id)
+        .where(body.mode == mode, body.source_id.in_(source_ids))
     )
+
+
+def _new_body_id() -> bytes:
+    """A UUID of version 7 (RFC 9562 5.7): milliseconds, then random bits, so that receipts sort by time. Its last two
+    bytes are zero: they number the body's receipts."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big") & ~0xFFFF
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    return (value & ~(0x3 << 62) | (0x2 << 62)).to_bytes(16, "big")
+
+
+def _text(uuid: bytes) -> str:
+    h = uuid.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+class _Uuids(bytes):
+    """A `uuid[]` in PostgreSQL's binary form (array_recv), put together without an object for each."""
+
+    @classmethod
+    def of(cls, each: Sequence[bytes]) -> _Uuids:
+        """From one or more UUIDs of 16 bytes: one dimension, no nulls, oid 2950, counted from 1."""
+        size = struct.pack(">i", 16)
+        return cls(struct.pack(">iiiii", 1, 0, 2950, len(each), 1) + size + size.join(each))
+
+
+class _UuidsDumper(Dumper):
+    format = Format.BINARY
+    oid = 2951  # uuid[]
+
+    def dump(self, obj: _Uuids) -> bytes:
+        return bytes(obj)
+
+
+psycopg.adapters.register_dumper(_Uuids, _UuidsDumper)

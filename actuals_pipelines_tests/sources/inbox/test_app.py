@@ -22,7 +22,8 @@ from actuals_pipelines.encryption import hpke
 from actuals_pipelines.encryption.door import MinuteKey
 from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.sources.inbox.admission import Admission
-from actuals_pipelines.sources.inbox.app import Inbox, Limits, inbox_app
+from actuals_pipelines.sources.inbox.app import Inbox, inbox_app
+from actuals_pipelines.sources.inbox.bodies import Limits
 from actuals_pipelines.sources.inbox.keys import new_key
 from actuals_pipelines.tenants.projections import ApiKeyView, read_door_views
 from actuals_pipelines_tests.conftest import RunningPostgres
@@ -52,17 +53,27 @@ def lines(*orders: dict[str, Any]) -> bytes:
 
 
 def stored(tenant: ATenant, receipt_id: str) -> bytes:
-    """A body as the tenant's own process opens it."""
+    """A body as the tenant's own process opens it: the line of this receipt."""
     with tenant.app.connect() as connection:
-        body = connection.execute(sa.select(inbox_body).where(inbox_body.c.receipt_id == UUID(receipt_id))).one()
+        of_receipt = inbox_key.c.receipt_id == UUID(receipt_id)
+        body_id = connection.execute(sa.select(inbox_key.c.body_id).where(of_receipt)).scalar_one()
+        together = sa.select(inbox_key.c.receipt_id).where(inbox_key.c.body_id == body_id)
+        receipts = connection.execute(together.order_by(inbox_key.c.receipt_id)).scalars().all()
+        body = connection.execute(sa.select(inbox_body).where(inbox_body.c.id == body_id)).one()
         key = connection.execute(sa.select(inbox_data_key).where(inbox_data_key.c.id == body.data_key_id)).one()
     keys: TenantKeys = tenant.keys
-    return MinuteKey(keys, tenant.ref, key.id, bytes(key.sealed)).open(body.receipt_id, body.source_id, body.sealed)
+    opened = MinuteKey(keys, tenant.ref, key.id, bytes(key.sealed)).open(body.id, body.source_id, body.sealed)
+    lines = opened.split(b"\n")
+    assert len(lines) == body.rows == len(receipts)
+    return lines[receipts.index(UUID(receipt_id))]
 
 
 def count_of(tenant: ATenant) -> int:
+    """Receipts given; each has its line in a body."""
     with tenant.app.connect() as connection:
-        return connection.execute(sa.select(sa.func.count()).select_from(inbox_body)).scalar_one()
+        receipts = connection.execute(sa.select(sa.func.count()).select_from(inbox_key)).scalar_one()
+        assert receipts == connection.execute(sa.select(sa.func.sum(inbox_body.c.rows))).scalar_one()
+    return receipts
 
 
 # --- What is taken ----------------------------------------------------------------------------------------------------
@@ -130,7 +141,7 @@ def test_two_tenants_may_use_the_same_id_and_their_rows_do_not_look_alike(inbox:
     macs = []
     for tenant in inbox.home.tenants.values():
         with tenant.app.connect() as connection:
-            macs.append({bytes(row.id_mac) for row in connection.execute(sa.select(inbox_key.c.id_mac))})
+            macs.append({row.id_mac for row in connection.execute(sa.select(inbox_key.c.id_mac))})
     assert not macs[0] & macs[1]
 
 
@@ -196,7 +207,8 @@ def test_receipts_come_in_pages_in_the_order_of_arrival(inbox: AnInbox) -> None:
         one = client.get(f"{PATH}/{sent[0]}").json()
 
     assert seen == sent
-    assert set(one) == {"id", "source_id", "received_at", "status"}  # a receipt has nothing of the body
+    # A receipt has nothing of the body.
+    assert set(one) == {"id", "source_id", "received_at", "updated_at", "status", "reject_reason"}
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
@@ -318,9 +330,10 @@ def test_other_paths_methods_and_media_types_are_answered_as_problems(inbox: AnI
             client.delete(PATH),
             client.post(PATH, content=b"<a/>", headers={"content-type": "text/xml"}),
             client.get(PATH, params={"from": CANARY}),
+            client.get(PATH, params={CANARY: "1"}),
             client.get(PATH, params={"cursor": CANARY}),
         ]
-    assert [answer.status_code for answer in answers] == [404, 405, 415, 422, 422]
+    assert [answer.status_code for answer in answers] == [404, 405, 415, 422, 422, 422]
     for answer in answers:
         assert {"type", "title", "status", "code", "detail", "what_to_do"} <= set(answer.json())
         assert CANARY not in answer.text
@@ -481,5 +494,5 @@ def test_kill_9_under_load_loses_no_acknowledged_row(inbox: AnInbox) -> None:
 
     assert len(acknowledged) >= 300
     with inbox.home.tenants["acme"].app.connect() as connection:
-        kept = {str(row) for row in connection.execute(sa.select(inbox_body.c.receipt_id)).scalars()}
+        kept = {str(row) for row in connection.execute(sa.select(inbox_key.c.receipt_id)).scalars()}
     assert set(acknowledged) <= kept

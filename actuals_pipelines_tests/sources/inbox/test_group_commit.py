@@ -6,13 +6,14 @@ import asyncio
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from actuals_pipelines.database.tables import inbox_data_key, inbox_key
+from actuals_pipelines.database.tables import inbox_body, inbox_data_key, inbox_key
+from actuals_pipelines.sources.inbox import receipts
 from actuals_pipelines.sources.inbox.group_commit import GroupCommit
 from actuals_pipelines.sources.inbox.receipts import (
     BatchConflict,
@@ -20,7 +21,6 @@ from actuals_pipelines.sources.inbox.receipts import (
     Outcome,
     Post,
     Receipt,
-    new_receipt_id,
     refuse_if_not_durable,
 )
 from actuals_pipelines_tests.conftest import RunningPostgres
@@ -42,17 +42,16 @@ def commits_of(tenant: ATenant, threads: ThreadPoolExecutor) -> GroupCommit:
     return GroupCommit(tenant.door, tenant.view.public_key, tenant.ref, threads)
 
 
-def a_post(tenant: ATenant, **changes: object) -> Post:
-    post = Post(new_receipt_id(), tenant.source_id("shop"), "prod", uuid4().bytes, b"body mac", b"{}")
-    return replace(post, **changes)  # type: ignore[arg-type]
+def a_post(tenant: ATenant, **changes: Any) -> Post:
+    post = Post(tenant.source_id("shop"), "prod", uuid4().bytes, b"16 bytes of body", b"{}")
+    return post._replace(**changes)
 
 
 def test_one_post_that_the_database_refuses_does_not_fail_its_neighbours(
     acme: ATenant, threads: ThreadPoolExecutor
 ) -> None:
     posts = [a_post(acme) for _ in range(5)]
-    posts[2] = replace(posts[2], receipt_id=posts[1].receipt_id)  # breaks the constraint of both
-    posts[3] = replace(posts[3], mode="\0")  # a text that PostgreSQL cannot hold
+    posts[3] = a_post(acme, mode="\0")  # a text that PostgreSQL cannot hold
 
     async def put_all_singly() -> list[Receipt | BaseException]:
         commits = commits_of(acme, threads)
@@ -60,27 +59,43 @@ def test_one_post_that_the_database_refuses_does_not_fail_its_neighbours(
 
     results = asyncio.run(put_all_singly())
 
-    assert [isinstance(result, Receipt) for result in (results[0], results[1], results[4])] == [True] * 3
-    assert isinstance(results[3], Exception)
+    assert [isinstance(result, Receipt) for result in results] == [True, True, True, False, True]
 
 
 def test_a_batch_with_a_conflict_leaves_nothing(acme: ATenant, threads: ThreadPoolExecutor) -> None:
     first = a_post(acme)
     second = a_post(acme)
-    other_body = replace(first, receipt_id=new_receipt_id(), body_mac=b"another")
+    other_body = first._replace(body_mac=b"16 bytes, others")
 
     with pytest.raises(BatchConflict) as raised:
         asyncio.run(commits_of(acme, threads).put_all([second, first, other_body]))
 
     assert raised.value.positions  # one of the two that share an id
-    with acme.app.connect() as connection:
-        kept = connection.execute(sa.select(inbox_key.c.receipt_id)).scalars().all()
-    assert not {first.receipt_id, second.receipt_id} & set(kept)
+    assert count_of(acme, first, second) == 0
+
+
+def test_a_conflict_may_be_told_and_the_others_stored(acme: ATenant, threads: ThreadPoolExecutor) -> None:
+    first, second = a_post(acme), a_post(acme, mode="test")
+    other_body = first._replace(body_mac=b"16 bytes, others")
+    posts = [first, other_body, second]
+
+    receipts = asyncio.run(commits_of(acme, threads).put_all(posts, refuse_conflicts=False))
+
+    assert sorted(receipt.outcome.value for receipt in receipts) == ["conflict", "new", "new"]
+    assert count_of(acme, first, second) == 2
+
+
+def count_of(tenant: ATenant, *posts: Post) -> int:
+    """How many of these posts have a receipt."""
+    given = [UUID(bytes=post.id_mac) for post in posts]
+    with tenant.app.connect() as connection:
+        found = sa.select(sa.func.count()).select_from(inbox_key).where(inbox_key.c.id_mac.in_(given))
+        return connection.execute(found).scalar_one()
 
 
 def test_a_batch_may_say_the_same_twice(acme: ATenant, threads: ThreadPoolExecutor) -> None:
     post = a_post(acme)
-    receipts = asyncio.run(commits_of(acme, threads).put_all([post, replace(post, receipt_id=new_receipt_id())]))
+    receipts = asyncio.run(commits_of(acme, threads).put_all([post, post]))
     assert sorted(receipt.outcome.value for receipt in receipts) == ["duplicate", "new"]
     assert len({receipt.receipt_id for receipt in receipts}) == 1
 
@@ -103,10 +118,30 @@ def test_posts_of_one_minute_share_one_data_key(acme: ATenant, threads: ThreadPo
     assert 1 <= len(keys() - before) <= 2  # two, if the minute turned meanwhile
 
 
-def test_receipt_ids_are_of_version_7_and_sort_by_time() -> None:
-    ids = [new_receipt_id() for _ in range(3)]
+def test_receipt_ids_are_of_version_7_and_sort_by_time_and_place(acme: ATenant, threads: ThreadPoolExecutor) -> None:
+    commits = commits_of(acme, threads)
+    ids = [
+        UUID(receipt.receipt_id)
+        for _ in range(3)
+        for receipt in asyncio.run(commits.put_all([a_post(acme) for _ in range(300)]))
+    ]
     assert {(one.version, one.variant) for one in ids} == {(7, "specified in RFC 4122")}
-    assert [one.int >> 80 for one in ids] == sorted(one.int >> 80 for one in ids)
+    assert ids == sorted(ids)
+
+
+def test_bodies_that_together_are_too_large_are_sealed_apart(
+    acme: ATenant, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "MAX_BODY_BYTES", 100)
+    posts = [a_post(acme, body=b"x" * size) for size in (60, 60, 30, 200, 10)]
+
+    asyncio.run(commits_of(acme, threads).put_all(posts))
+
+    with acme.app.connect() as connection:
+        keys = [UUID(bytes=post.id_mac) for post in posts]
+        of_these = sa.select(inbox_key.c.body_id).where(inbox_key.c.id_mac.in_(keys))
+        rows = connection.execute(sa.select(inbox_body.c.rows).where(inbox_body.c.id.in_(of_these))).scalars().all()
+    assert sorted(rows) == [1, 1, 1, 2]
 
 
 def test_a_connection_that_would_acknowledge_too_early_is_refused(a_home: AHome, postgres: RunningPostgres) -> None:

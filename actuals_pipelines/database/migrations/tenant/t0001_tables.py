@@ -73,15 +73,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "inbox_body",
-        sa.Column("receipt_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("source_id", sa.Uuid(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("data_key_id", sa.Uuid(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("state", sa.Text(), server_default="received", nullable=False),
-        sa.Column("unit_id", sa.Uuid(), nullable=True),
-        sa.PrimaryKeyConstraint("receipt_id"),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(
         "inbox_body_waiting",
@@ -90,6 +91,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'received'"),
     )
+    op.create_index("inbox_body_changed", "inbox_body", ["changed_at"], unique=False)
     op.create_table(
         "inbox_data_key",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -99,15 +101,45 @@ def upgrade() -> None:
     )
     op.create_table(
         "inbox_key",
-        sa.Column("source_id", sa.Uuid(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("id_mac", sa.LargeBinary(), nullable=False),
-        sa.Column("body_mac", sa.LargeBinary(), nullable=False),
+        sa.Column("id_mac", sa.Uuid(), nullable=False),
+        sa.Column("body_mac", sa.Uuid(), nullable=False),
         sa.Column("receipt_id", sa.Uuid(), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("source_id", "mode", "id_mac"),
+        sa.Column("body_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("id_mac"),
         sa.UniqueConstraint("receipt_id"),
     )
+    op.create_table(
+        "inbox_key_use",
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key_id"),
+    )
+    op.create_table(
+        "inbox_landed",
+        sa.Column("body_id", sa.Uuid(), nullable=False),
+        sa.Column("first_row", sa.Integer(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=False),
+        sa.Column("first_line", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("body_id", "first_row"),
+    )
+    op.create_index("inbox_landed_unit", "inbox_landed", ["unit_id", "first_line"], unique=False)
+    op.create_table(
+        "inbox_nonce",
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("nonce_mac", sa.Uuid(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key_id", "nonce_mac"),
+    )
+    op.create_index("ix_inbox_nonce_expires_at", "inbox_nonce", ["expires_at"], unique=False)
+    op.create_table(
+        "inbox_reject",
+        sa.Column("receipt_id", sa.Uuid(), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("receipt_id"),
+    )
+    op.create_index("ix_inbox_reject_unit_id", "inbox_reject", ["unit_id"], unique=False)
     op.create_table(
         "package",
         sa.Column("id", sa.Uuid(), nullable=False),
