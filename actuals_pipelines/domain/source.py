@@ -18,6 +18,13 @@ class SourceKind(StrEnum):
     DERIVED = "derived"  # another source's raw records, mapped again
 
 
+class SideFile(StrEnum):
+    """The small file beside a dropped one without which that one does not count: x.csv and x.csv.done."""
+
+    DONE = "done"  # says that all was sent
+    SHA256 = "sha256"  # holds the digest, too
+
+
 class ProcessingSet(StrEnum):
     """What a unit says about the rows that were live before it."""
 
@@ -98,6 +105,8 @@ class Source:
     adds_up: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # gross, fee, tax, net, where -> columns
     derived_from: str | None = None  # of kind DERIVED: the source whose raw records it maps again
     reader: Mapping[str, str] = field(default_factory=dict)  # delimiter, encoding, decimal mark, sheet, ...
+    folder: str | None = None  # sftp: as senders see it, beside the source's name
+    side_file: SideFile | None = None  # sftp: a dropped file counts when this one came, too
     connector: str | None = None  # oauth_api: the declarative connector's name
     connection: Mapping[str, str] = field(default_factory=dict)  # oauth_api: base URL, secret's name, ...
     repull_days: int = 3  # oauth_api: how many past days the schedule asks for again

@@ -77,7 +77,10 @@ def _write(platform: Platform, registered: Registered, environment: str, keys: t
 
 def _sources(login: DatabaseLogin, tenant: Tenant) -> dict[str, DoorSource]:
     uuids = _source_uuids(login)
-    return {source.name: DoorSource(uuids[source.name], source.kind, source.format) for source in tenant.sources}
+    return {
+        source.name: DoorSource(uuids[source.name], source.kind, source.format, source.folder, source.side_file)
+        for source in tenant.sources
+    }
 
 
 def _source_uuids(login: DatabaseLogin) -> dict[str, UUID]:

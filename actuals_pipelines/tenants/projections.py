@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from actuals_pipelines.database.server import ServerAddress
-from actuals_pipelines.domain.source import SourceKind
+from actuals_pipelines.domain.source import SideFile, SourceKind
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.encryption.durable import sync_folder, write_durably
 from actuals_pipelines.encryption.environments import ref_bytes
@@ -72,6 +72,8 @@ class DoorSource:
     uuid: UUID
     kind: SourceKind
     format: str
+    folder: str | None = None  # sftp: as senders see it
+    side_file: SideFile | None = None  # sftp
 
 
 @dataclass(frozen=True, slots=True)

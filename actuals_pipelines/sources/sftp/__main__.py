@@ -19,8 +19,9 @@ from actuals_pipelines.settings import door_key, find_home
 from actuals_pipelines.sources.door import Views, guard_process, show_no_values
 from actuals_pipelines.sources.sftp.accounts import Accounts
 from actuals_pipelines.sources.sftp.host_key import host_key
+from actuals_pipelines.sources.sftp.quota import Room
 from actuals_pipelines.sources.sftp.server import Drop, DropLimits
-from actuals_pipelines.sources.sftp.upload import Room, sweep
+from actuals_pipelines.sources.sftp.upload import sweep
 
 log = logging.getLogger("actuals_pipelines.sources.sftp")
 
@@ -47,11 +48,11 @@ def main(*, home_folder: str | None, host: str, port: int, file_mib: int, free_m
     accounts = Accounts(home.data, door_key())
     views = Views(home.doors, door_key(), accounts.take)
     views.refresh()
-    swept = sum(sweep(tenant.prefix) for tenant in accounts.tenants)
-    if swept:
-        log.warning("half files of an earlier process removed: files=%d", swept)
+    lost = {tenant.ref: sweep(tenant.prefix) for tenant in accounts.tenants}
+    if any(lost.values()):
+        log.warning("half files of an earlier process removed: files=%d", sum(map(len, lost.values())))
     limits = DropLimits(room=Room(file_mib * _MIB, free_mib * _MIB), per_second=per_second)
-    asyncio.run(_run(Drop(accounts, limits), views, host, port, host_key(home, door_key())))
+    asyncio.run(_run(Drop(accounts, limits, lost=lost), views, host, port, host_key(home, door_key())))
     for tenant in accounts.tenants:
         tenant.engine.dispose()
 

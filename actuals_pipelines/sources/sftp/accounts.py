@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 import asyncssh
 import sqlalchemy as sa
@@ -16,8 +16,9 @@ from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.source import SourceKind
 from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.sources.door import content_mac_key
-from actuals_pipelines.sources.sftp.errors import NotPermitted
-from actuals_pipelines.tenants.projections import DoorView, SftpView
+from actuals_pipelines.sources.sftp.deliver import Deliveries
+from actuals_pipelines.sources.sftp.errors import NotPermitted, NotThere
+from actuals_pipelines.tenants.projections import DoorSource, DoorView, SftpView
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class TenantDrop:
     prefix: Path  # the tenant's folder on disk
     engine: sa.Engine  # role `door`
     mac_key: bytes
+    deliveries: Deliveries
 
     @property
     def ref(self) -> TenantRef:
@@ -40,12 +42,45 @@ class TenantDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that an account sees."""
+
+    name: str  # as it is listed
+    source: DoorSource | None  # None: no source claims what lies here
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One account of one tenant."""
 
     tenant: TenantDrop
     user: str
-    folders: Mapping[str, UUID]  # a source's name -> its id
+    folders: Mapping[str, Folder]  # by a source's folder and by its name
+
+    @property
+    def shown_folders(self) -> frozenset[str]:
+        """The folders as they are listed: one of each source."""
+        return frozenset(folder.name for folder in self.folders.values())
+
+    @property
+    def has_one_source(self) -> bool:
+        """Whether the root is its folder, too."""
+        return len(self.shown_folders) == 1
+
+    def mark(self, folder: str, name: str) -> str:
+        """What a half file's name on the disk says of the sender's name for it: it tells only who knows that name."""
+        return "." + hmac.digest(self.tenant.mac_key, f"{self.user}/{folder}/{name}".encode(), "sha256")[:16].hex()
+
+    def folder(self, name: str) -> Folder:
+        """The folder of that name; "" is the root. Raises NotThere.
+
+        In the root of an account with several sources lies what no source claims: it is kept, shown and alerted.
+        """
+        if name in self.folders:
+            return self.folders[name]
+        if name:
+            raise NotThere("There is no such folder", "Use the folder of a source.")
+        return next(iter(self.folders.values())) if self.has_one_source else Folder("", None)
 
 
 class Accounts:
@@ -82,11 +117,11 @@ class Accounts:
         return self._accounts.get((user, public_data))
 
     def _add(self, tenant: TenantDrop, shown: SftpView) -> None:
-        folders = {
-            name: source.uuid
-            for name, source in tenant.view.sources.items()
-            if name in shown.sources and source.kind is SourceKind.SFTP
-        }
+        folders: dict[str, Folder] = {}
+        for name, source in tenant.view.sources.items():
+            if name in shown.sources and source.kind is SourceKind.SFTP:
+                folder = Folder(source.folder or name, source)
+                folders |= {folder.name: folder, name: folder}
         account = Account(tenant, shown.user, folders)
         for line in shown.public_keys:
             try:
@@ -108,7 +143,8 @@ class Accounts:
         login = view.login
         database = engine(login.address, login.database, login.role, login.password, name="actuals sftp")
         mac_key = content_mac_key(self._door_key, view.ref)
-        return TenantDrop(view, self._data / view.prefix, database, mac_key)
+        deliveries = Deliveries(database, view.public_key)
+        return TenantDrop(view, self._data / view.prefix, database, mac_key, deliveries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""The row that makes an upload an arrival, and holds its key: from its commit on landing finds and opens the file.
+"""The rows that make uploads arrivals, and hold their keys: from its commit on landing finds and opens a file.
 
 A file without a row is garbage that nobody can open, and is collected.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -32,15 +33,29 @@ class Arrival:
     """One file that is whole, about to be named in a row."""
 
     id: UUID
-    source_id: UUID
+    source_id: UUID | None  # None: no source claims it
     user: str
     name: str  # the customer's name for it: written sealed alone
     whole: Whole
 
 
-def record(engine: sa.Engine, public_key: bytes, arrival: Arrival) -> None:
-    """Write the row and commit. Raises ArrivalRefused, ArrivalUncertain."""
-    row = {
+def record(engine: sa.Engine, public_key: bytes, arrivals: Sequence[Arrival]) -> None:
+    """Write the rows of one tenant in one transaction. Raises ArrivalRefused, ArrivalUncertain."""
+    rows = [_row(public_key, arrival) for arrival in arrivals]
+    advice = "Send the file again later; the operator is told."
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.insert(arrival_table), rows)
+            try:
+                connection.commit()
+            except sa.exc.SQLAlchemyError as error:
+                raise ArrivalUncertain("The store went away while it confirmed the file", advice) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise ArrivalRefused("The store does not answer", advice) from error
+
+
+def _row(public_key: bytes, arrival: Arrival) -> dict[str, object]:
+    return {
         "id": arrival.id,
         "door": "sftp",
         "source_id": arrival.source_id,
@@ -52,13 +67,3 @@ def record(engine: sa.Engine, public_key: bytes, arrival: Arrival) -> None:
         "sealed_key": arrival.whole.sealed_key,
         "content_mac": arrival.whole.content_mac,
     }
-    advice = "Send the file again later; the operator is told."
-    try:
-        with engine.connect() as connection:
-            connection.execute(sa.insert(arrival_table), row)
-            try:
-                connection.commit()
-            except sa.exc.SQLAlchemyError as error:
-                raise ArrivalUncertain("The store went away while it confirmed the file", advice) from error
-    except sa.exc.SQLAlchemyError as error:
-        raise ArrivalRefused("The store does not answer", advice) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from actuals_pipelines.domain.source import SideFile
 from actuals_pipelines.sources.sftp.errors import NotPermitted, NotThere
 
 UNFINISHED = (".filepart", ".tmp", ".part", ".partial", ".uploading")
@@ -51,3 +52,15 @@ def folder_and_name(path: bytes) -> tuple[str, str]:
 def is_unfinished(name: str) -> bool:
     """Whether the name says that a rename will follow."""
     return name.lower().endswith(UNFINISHED)
+
+
+def without_unfinished(name: str) -> str:
+    """The name that the rename will give, if the client only cuts the suffix off."""
+    suffix = next((one for one in UNFINISHED if name.lower().endswith(one)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def without_side(name: str, side_file: SideFile) -> str | None:
+    """Which file `name` stands beside: "x.csv" for "x.csv.done"; None if it is no side file."""
+    suffix = f".{side_file.value}"
+    return name[: -len(suffix)] if name.lower().endswith(suffix) and len(name) > len(suffix) else None

@@ -10,9 +10,12 @@ from typing import Any
 
 import asyncssh
 
+from actuals_pipelines.domain.tenant import TenantRef
 from actuals_pipelines.sources.sftp.accounts import Accounts, Login
+from actuals_pipelines.sources.sftp.packets import answered_all
+from actuals_pipelines.sources.sftp.quota import Quota, Room
 from actuals_pipelines.sources.sftp.session import DropSession
-from actuals_pipelines.sources.sftp.upload import Room
+from actuals_pipelines.sources.sftp.tray import Tray
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,9 @@ class Drop:
     limits: DropLimits = field(default_factory=DropLimits)
     connected: set[_Entrance] = field(default_factory=set)
     recent: dict[str, list[float]] = field(default_factory=dict)  # address -> when it connected, monotonic
+    trays: dict[tuple[TenantRef, str], Tray] = field(default_factory=dict)  # by tenant and user
+    quotas: dict[TenantRef, Quota] = field(default_factory=dict)
+    lost: dict[TenantRef, set[str]] = field(default_factory=dict)  # marks of half files of an earlier process
 
     async def listen(self, host: str, port: int, key: asyncssh.SSHKey) -> asyncssh.SSHAcceptor:
         """Accept connections; port 0 takes any free one."""
@@ -103,6 +109,9 @@ class Drop:
             for entrance in list(self.connected):
                 if time.monotonic() - entrance.active_at > self.limits.idle_seconds:
                     entrance.connection.abort()
+            dropped = sum(tray.drop_old() for tray in self.trays.values())
+            if dropped:
+                log.warning("files that were never finished are deleted: files=%d", dropped)
 
     async def close(self) -> None:
         """End all connections; uploads that are not whole are thrown away."""
@@ -110,6 +119,9 @@ class Drop:
         for connection in ending:
             connection.abort()
         await asyncio.gather(*(connection.wait_closed() for connection in ending), return_exceptions=True)
+        await answered_all()
+        for tray in self.trays.values():
+            tray.close_all()
 
 
 class _Entrance(asyncssh.SSHServer):
@@ -167,4 +179,8 @@ def _session(channel: Any) -> DropSession:
     entrance.sessions += 1
     if entrance.sessions > entrance.drop.limits.sessions:
         entrance.connection.abort()
-    return DropSession(channel, login, entrance.drop.limits.room, entrance.touch)
+    drop = entrance.drop
+    tray = drop.trays.setdefault((login.ref, login.user), Tray())
+    quota = drop.quotas.setdefault(login.ref, Quota(drop.limits.room))
+    lost = drop.lost.setdefault(login.ref, set())
+    return DropSession(channel, login, tray=tray, quota=quota, lost=lost, touch=entrance.touch)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from actuals_pipelines.database.tables import arrival
 from actuals_pipelines.encryption.columns import open_from_door
-from actuals_pipelines.encryption.container import ContainerAad, Kind, read_container
+from actuals_pipelines.encryption.container import NIL, ContainerAad, Kind, read_container
 from actuals_pipelines.tenants.projections import SftpView
 from actuals_pipelines_tests.sources.conftest import ADoor, AHome, ATenant
 
@@ -99,7 +99,7 @@ class ADrop:
     def content(self, name: str, tenant: str = "acme") -> bytes:
         """What the tenant's private key opens."""
         its, row = self.home.tenants[tenant], self.arrivals(tenant)[name]
-        aad = ContainerAad(Kind.ARRIVAL, its.ref, row.id, row.source_id)
+        aad = ContainerAad(Kind.ARRIVAL, its.ref, row.id, row.source_id or NIL)
         file = (its.prefix / row.path).open("rb")
         with read_container(file, its.keys, bytes(row.sealed_key), aad, sha256=row.container_sha256) as opened:
             return opened.read()
