@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -427,35 +428,62 @@ def test_an_empty_file_is_refused_as_empty() -> None:
         read(b" \n")
 
 
-# Entries, sums of credits and debits in minor units, whether each statement's balances chain: added up with a pocket
-# script over the :61: lines, and with another library where it reads the file.
+# Entries, sums of credits and debits in minor units: added up with another library where it reads the file, else by
+# hand. `pocket_gaps` works out whether the balances chain.
 SAMPLES = [
-    ("mt940", "abnamro.sta", 10, 0, 34593, [False, False]),
-    ("mt940", "asnb.txt", 8, 282890, 277196, [True] * 31),
-    ("mt940", "citi.txt", 5, 0, 114275, [True]),
-    ("mt940", "cmxl.sta", 16, 7243674, 6010944, [True, True, True]),
-    ("mt940", "february_30.sta", 1, 0, 600, [True]),
-    ("mt940", "ing.sta", 7, 468, 5027, [False]),
-    ("mt940", "malformed_details.sta", 1, 0, 23315, [False]),
-    ("mt940", "mbank-mt940.sta", 3, 3, 0, [True]),
-    ("mt940", "multiline.sta", 1, 0, 500, [True]),
-    ("mt940", "rabobank-iban.sta", 4, 0, 7000, [True, True]),
-    ("mt940", "raiffeisen-cmi.sta", 7, 206663700, 307885050, [False]),
-    ("mt940", "raphaelm.sta", 9, 14500000, 5000000, [True, True]),
-    ("mt940", "sberbank.sta", 3, 0, 943700, [True]),
-    ("mt940", "sepa_mt9401.sta", 97, 518847494, 1445761084, [True] * 20),
-    ("mt940", "transaction_details_wrapped.sta", 1, 0, 600, [True]),
-    ("mt940", "with_binary_character.sta", 4, 1421530, 19328205, [True, True]),
-    ("mt942", "mbank-mt942.sta", 3, 3, 0, [None]),
-    ("mt942", "mt942.sta", 1, 0, 42, [None]),
+    ("mt940", "abnamro.sta", 10, 0, 34593),
+    ("mt940", "asnb.txt", 8, 282890, 277196),
+    ("mt940", "citi.txt", 5, 0, 114275),
+    ("mt940", "cmxl.sta", 16, 7243674, 6010944),
+    ("mt940", "february_30.sta", 1, 0, 600),
+    ("mt940", "ing.sta", 7, 468, 5027),
+    ("mt940", "malformed_details.sta", 1, 0, 23315),
+    ("mt940", "mbank-mt940.sta", 3, 3, 0),
+    ("mt940", "multiline.sta", 1, 0, 500),
+    ("mt940", "rabobank-iban.sta", 4, 0, 7000),
+    ("mt940", "raiffeisen-cmi.sta", 7, 206663700, 307885050),
+    ("mt940", "raphaelm.sta", 9, 14500000, 5000000),
+    ("mt940", "sberbank.sta", 3, 0, 943700),
+    ("mt940", "sepa_mt9401.sta", 97, 518847494, 1445761084),
+    ("mt940", "transaction_details_wrapped.sta", 1, 0, 600),
+    ("mt940", "with_binary_character.sta", 4, 1421530, 19328205),
+    ("mt942", "mbank-mt942.sta", 3, 3, 0),
+    ("mt942", "mt942.sta", 1, 0, 42),
 ]
 
 
-@pytest.mark.parametrize(("format", "name", "entries", "credits", "debits", "chain"), SAMPLES)
+def pocket_gaps(text: str) -> list[int | None]:
+    """Closing less opening and entries of each statement: a few patterns, and nothing of the reader."""
+    number = r"(\d+),(\d{0,2})"
+    gaps: list[int | None] = []
+    before, opening_before, moved_before = "", None, 0
+    for message in re.split(r"(?m)^\s*(?:\{4:)?:20:", text)[1:]:
+        found = [re.findall(rf"(?m)^:6{place}[FM]:([CD])\d{{6}}(?:[A-Z]{{3}})?{number}", message) for place in "02"]
+        lines = re.findall(
+            rf"(?m)^:61:\d{{6}}(?:\d{{4}}|    )?\s*(R?)([CD])[A-Z]?\s*{number}", re.split("(?m)^:62", message)[0]
+        )
+        opening, closing = (sum(signed(*each) for each in balances) if balances else None for balances in found)
+        moved = sum(signed(mark, *more) * (-1 if reversal else 1) for reversal, mark, *more in lines)
+        if ":62M:" in before and ":60M:" in message:  # the next page
+            opening, moved = opening_before, moved + moved_before
+            gaps.pop()
+        gaps.append(None if opening is None or closing is None else closing - opening - moved)
+        before, opening_before, moved_before = message, opening, moved
+    return gaps
+
+
+def signed(mark: str, whole: str, decimals: str) -> int:
+    """Minor units of a currency with two decimals."""
+    return (1 if mark == "C" else -1) * int(whole + decimals.ljust(2, "0"))
+
+
+@pytest.mark.parametrize(("format", "name", "entries", "credits", "debits"), SAMPLES)
 def test_the_samples_of_banks_are_read_whole(
-    format: str, name: str, *, entries: int, credits: int, debits: int, chain: list[bool | None]
+    format: str, name: str, *, entries: int, credits: int, debits: int
 ) -> None:
-    rows, reading = read(sample(format, name), format)
+    data = sample(format, name)
+
+    rows, reading = read(data, format)
 
     assert len(rows) == entries
     assert sum(each.entries for each in reading.controls) == entries
@@ -463,7 +491,7 @@ def test_the_samples_of_banks_are_read_whole(
         credits,
         debits,
     )
-    assert [None if each.gap is None else each.gap == 0 for each in reading.controls] == chain
+    assert [each.gap for each in reading.controls] == pocket_gaps(data.decode("latin-1").replace("\r\n", "\n"))
 
 
 def test_the_sample_without_a_field_is_refused() -> None:

@@ -17,11 +17,11 @@ _SPLIT = {sign: re.compile(rf"{re.escape(sign)}([0-9]{{2}})", re.ASCII) for sign
 _PURPOSE = frozenset(map(str, (*range(20, 30), *range(60, 70))))
 _KNOWN = frozenset(("00", "10", "30", "31", "32", "33", "34", "38"))  # with sheet number, bank, text key
 _PURPOSE_OR_KNOWN = _PURPOSE | _KNOWN
-_PIECE = 27  # characters of a full subfield: the next one goes on in the middle of a word
-_FULL_LINE = 65  # of a line of the message, with its tag
+PIECE = 27  # characters of a full subfield: the next one goes on in the middle of a word
+FULL_LINE = 65  # of a line of the message, with its tag
 _TAG = re.compile(r"(MTLG(?=:)|(?:EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|IBAN|BIC|COAM|OAMT|PURP|RREF)(?=\+)).")
 _TAGGED = {"EREF": "end_to_end", "KREF": "customer_ref", "MREF": "mandate"}
-_CODE = re.compile(
+CODE = re.compile(
     r"/(TRTP|IBAN|BIC|NAME|REMI|EREF|PREF|MARF|MREF|KREF|IREF|CSID|ORDP|BENM|ULTD|ULTB|ULTC|UDTR|UCRD|CNTP|PURP|RTRN|"
     r"ISDT|ADDR|SVCL|TRCD)/",
     re.ASCII,
@@ -36,7 +36,7 @@ _CODED = {
 }
 _ULTIMATE = {"ULTD", "ULTB", "ULTC", "UDTR", "UCRD"}
 _NS_LINE = re.compile(r"([0-9]{2})(.*)", re.ASCII)
-_NOT_GIVEN = {"NOTPROVIDED", "NOT PROVIDED", "NONREF", "NOTAVAILABLE"}
+NOT_GIVEN = {"NOTPROVIDED", "NOT PROVIDED", "NONREF", "NOTAVAILABLE"}
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Details:
     def refer(self, name: str, value: str) -> None:
         """Keep a reference, the first of its kind."""
         value = value.strip()
-        if value and value.upper() not in _NOT_GIVEN:
+        if value and value.upper() not in NOT_GIVEN:
             self.references.setdefault(name, value)
 
 
@@ -67,7 +67,7 @@ def read_details(text: str) -> Details:
         return _subfields(text, found[1], found[2])
     if "/" in text:
         joined = _joined(text)
-        pieces = _CODE.split(joined)
+        pieces = CODE.split(joined)
         if len(pieces) > 1 and not pieces[0].strip(" \n"):
             return _coded(joined, pieces)
     return _free(text)
@@ -184,7 +184,7 @@ def _free(text: str) -> Details:
 def _glued(pieces: list[str]) -> str:
     made = ""
     for place, piece in enumerate(pieces):
-        if place and len(pieces[place - 1]) < _PIECE and made[-1:] != " " and piece[:1] != " ":
+        if place and len(pieces[place - 1]) < PIECE and made[-1:] != " " and piece[:1] != " ":
             made += " "
         made += piece
     return made.strip()
@@ -197,6 +197,6 @@ def _joined(text: str) -> str:
     lines = text.split("\n")
     made, length = lines[0], len(lines[0]) + len(":86:")
     for line in lines[1:]:
-        made += line if length >= _FULL_LINE else f"\n{line}"
+        made += line if length >= FULL_LINE else f"\n{line}"
         length = len(line)
     return made

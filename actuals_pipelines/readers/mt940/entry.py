@@ -20,11 +20,11 @@ _ENTRY = re.compile(
 _BALANCE = re.compile(r"\s*([CD])([0-9]{6})([A-Z]{3})?\s*([0-9.,]+)", re.ASCII)
 _TOTAL = re.compile(r"\s*([0-9]{1,5})\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
-_NO_REFERENCE = {
+NO_REFERENCE = {
     *("", "N", "0", "NONREF", "NONE", "NOREF", "NOTPROVIDED"),
     *("EREF", "EREF+", "KREF", "KREF+", "MREF", "MREF+", "MARF", "PREF"),  # it is in the :86:
 }
-_KINDS = {"CHG": "fee", "COM": "fee", "BRF": "fee", "INT": "interest", "FEX": "fx", "TAX": "tax"}
+KINDS = {"CHG": "fee", "COM": "fee", "BRF": "fee", "INT": "interest", "FEX": "fx", "TAX": "tax"}
 """By the last three letters of the type; all others are payments. What they say more is in `bank_code`."""
 
 
@@ -70,7 +70,7 @@ def read_line(value: str, currency: str, amounts: Amounts) -> Line:
         raise FieldUnreadable(":61:", "a date, a mark (C, D, RC, RD, EC, ED) and an amount were expected")
     day, entry_day, mark, _, number, kind, references, more = found.groups()
     mark = mark.upper()
-    value_date, booked_on, stated = _days(day, entry_day)
+    value_date, booked_on, stated = days(day, entry_day)
     amount = amounts.read(_point(number), currency, ":61:", negative=mark in ("D", "RC", "ED"))
     customer, _, bank = (references or "").partition("//")
     customer, bank = customer.strip(), bank.strip()
@@ -82,9 +82,9 @@ def read_line(value: str, currency: str, amounts: Amounts) -> Line:
         mark[0] == "R",
         mark[0] == "E",
         (kind or "").strip(),
-        _KINDS.get((kind or "")[1:], "payment"),
-        None if customer in _NO_REFERENCE else customer,
-        None if bank in _NO_REFERENCE else bank,
+        KINDS.get((kind or "")[1:], "payment"),
+        None if customer in NO_REFERENCE else customer,
+        None if bank in NO_REFERENCE else bank,
         more.strip() if more else "",
     )
 
@@ -136,7 +136,7 @@ def _point(number: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _days(value: str, entry: str | None) -> tuple[str, str, str | None]:
+def days(value: str, entry: str | None) -> tuple[str, str, str | None]:
     """Value date and booking date as ISO 8601, and what was stated if one of them is no day of the calendar.
 
     The entry date has no year: it is the one nearest to the value date, which matters at New Year.
