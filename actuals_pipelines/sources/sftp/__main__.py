@@ -14,6 +14,7 @@ import signal
 
 import asyncssh
 import click
+import uvloop
 
 from actuals_pipelines.settings import door_key, find_home
 from actuals_pipelines.sources.door import Views, guard_process, show_no_values
@@ -52,7 +53,7 @@ def main(*, home_folder: str | None, host: str, port: int, file_mib: int, free_m
     if any(lost.values()):
         log.warning("half files of an earlier process removed: files=%d", sum(map(len, lost.values())))
     limits = DropLimits(room=Room(file_mib * _MIB, free_mib * _MIB), per_second=per_second)
-    asyncio.run(_run(Drop(accounts, limits, lost=lost), views, host, port, host_key(home, door_key())))
+    uvloop.run(_run(Drop(accounts, limits, lost=lost), views, host, port, host_key(home, door_key())))
     for tenant in accounts.tenants:
         tenant.engine.dispose()
 

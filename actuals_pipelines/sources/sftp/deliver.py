@@ -2,7 +2,7 @@
 
 While one group is being synced, the files whose CLOSE came meanwhile gather for the next: a client that waits for each
 answer waits for one group of one, and a hundred files at once share a commit of the disk's journal, a sync of the
-folder and a transaction. No timer holds anybody up.
+folder and a transaction. A group waits a moment only where its sender has more files open.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from actuals_pipelines.sources.sftp.errors import UploadRefused
 log = logging.getLogger(__name__)
 
 _GROUP = 256
+_GATHER_SECONDS = 0.003  # of a burst the first alone would keep the others waiting for a whole round
 _SYNCS = ThreadPoolExecutor(16, thread_name_prefix="sync")  # syncs that run at the same time share a journal commit
 
 
@@ -39,18 +40,26 @@ class Deliveries:
         self._waiting: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def deliver(self, arrival: Arrival) -> None:
-        """Return when file, name and row are durable. Raises ArrivalRefused, ArrivalUncertain, UploadRefused."""
+    async def deliver(self, arrival: Arrival, *, more_follow: bool = False) -> None:
+        """Return when file, name and row are durable.
+
+        Args:
+            more_follow: the sender has other files open, whose CLOSE may come at any moment.
+
+        Raises:
+            ArrivalRefused, ArrivalUncertain, UploadRefused.
+        """
         told: asyncio.Future[UploadRefused | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(arrival, told))
         if self._working is None:
-            self._working = asyncio.create_task(self._work())
+            self._working = asyncio.create_task(self._work(_GATHER_SECONDS if more_follow else 0.0))
         refused = await told
         if refused is not None:
             raise refused
 
-    async def _work(self) -> None:
+    async def _work(self, gather_seconds: float) -> None:
         try:
+            await asyncio.sleep(gather_seconds)
             while self._waiting:
                 group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
                 try:

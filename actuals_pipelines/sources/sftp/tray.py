@@ -186,7 +186,7 @@ class Tray:
         assert isinstance(upload, Upload)  # noqa: S101 - a side file is never delivered
         arrival = Arrival(file.id, file.source_id, file.account.user, file.name, upload.finish())
         try:
-            await tenant.deliveries.deliver(arrival)
+            await tenant.deliveries.deliver(arrival, more_follow=self._has_open)
         except ArrivalUncertain:
             self._show_delivered(file, session)  # the row may be there, so the file stays
             raise
@@ -230,6 +230,10 @@ class Tray:
             del self._files[file.folder, file.name]
         file.holder = None
         file.content.discard()
+
+    @property
+    def _has_open(self) -> bool:
+        return any(file.state is State.OPEN for file in self._files.values())
 
     def _settled(self, file: Sent, session: object) -> Sent | None:
         """What a whole file leads to: its delivery, that of the file it stands beside, or a wait."""
