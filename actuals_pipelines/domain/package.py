@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from actuals_pipelines.domain.source import FieldMapping, IdScheme
 
+ADJUSTMENTS = "adjustments"
+"""The built-in source of write-offs that people decided; no tenant's source may have its name."""
+
 
 class Side(StrEnum):
     """SOLL is what should be, IST is what is."""

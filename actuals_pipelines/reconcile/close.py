@@ -17,11 +17,18 @@ import pyarrow as pa
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.engine import engine, number_of, table_of
 from actuals_pipelines.expressions import quoted
+from actuals_pipelines.reconcile.decisions import (
+    NO_DECISIONS,
+    adjustments_sql,
+    effective,
+    take_decisions,
+    with_adjustments,
+)
 from actuals_pipelines.reconcile.digest import lanes_of
 from actuals_pipelines.reconcile.due import Clock
 from actuals_pipelines.reconcile.errors import RowRepeated
 from actuals_pipelines.reconcile.figures import Figures, figures_from
-from actuals_pipelines.reconcile.members import check_keys, refuse_unbuilt
+from actuals_pipelines.reconcile.members import check_keys, keys_of_schemes, refuse_unbuilt
 from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY
 from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and_flow
 from actuals_pipelines.reconcile.reasons import judge_open_groups
@@ -83,6 +90,7 @@ def close(
     package: MatchingPackage,
     pins: Pins,
     *,
+    decisions: pa.Table = NO_DECISIONS,
     control: Control | None = None,
     is_full: bool = False,
     max_rows_per_key: int = MAX_ROWS_PER_KEY,
@@ -95,6 +103,8 @@ def close(
         adds: rows that are new or changed (same row_uid, new content), schema `tables.TRANSACTIONS` with extra and
             key columns; read once. A changed row needs no entry in `removes`.
         removes: row_uids (pa.uuid(), or 16 bytes each) that are no longer live; unknown ones are ignored.
+        decisions: what people decided and what is in force at this close, schema `decisions.LINES`; what was in force
+            at the opening is with its state.
         control: what the catalogue says is live, per source and currency; compared if given.
         is_full: solve every row again instead of carrying what nothing touched. The result is the same, unless the
             package changed: then a close must be full.
@@ -107,6 +117,7 @@ def close(
     """
     refuse_unbuilt(package)
     with engine(threads) as con:
+        take_decisions(con, decisions, opening.decisions if opening is not None else NO_DECISIONS)
         kept = columns_kept(package, [*adds.schema.names, *(given_names(opening) if opening else ())])
         _take_in(con, adds, removes, package=package, kept=kept, day=pins.day)
         before = _recall(con, package, opening, kept, is_full=is_full)
@@ -115,7 +126,7 @@ def close(
         figures = figures_from(summary)
         proofs = prove(package.name, stock_and_flow(con, before, summary), figures.bridges, control)
     parts = (*(opening.parts if opening is not None else ()), changes)
-    state = State(package.name, pins.day, parts, summary)
+    state = State(package.name, pins.day, parts, summary, decisions)
     return Closed(state, changes, figures, proofs, summary, pins, solved_rows)
 
 
@@ -130,7 +141,8 @@ def _take_in(
 ) -> None:
     """Create `to_solve` (the kept columns, taken_in, is_fresh), `removes` and `gone`: what is no longer as it was."""
     ids = removes if isinstance(removes, pa.Array | pa.ChunkedArray) else pa.array(list(removes), pa.binary(16))
-    con.register("removes", pa.table({"row_uid": ids.cast(pa.uuid()) if ids.type != pa.uuid() else ids}))
+    con.register("removes_given", pa.table({"row_uid": ids.cast(pa.uuid()) if ids.type != pa.uuid() else ids}))
+    con.execute("CREATE TEMP TABLE removes AS FROM removes_given")
     con.register("adds", adds)
     present = set(adds.schema.names)
     check_keys(package, present)
@@ -138,11 +150,25 @@ def _take_in(
     con.execute(
         f"CREATE TEMP TABLE to_solve AS SELECT {selected}, DATE '{day}' AS taken_in, TRUE AS is_fresh FROM adds"
     )
+    _take_adjustments(con, kept, day)
     con.execute("CREATE TEMP TABLE gone AS SELECT DISTINCT row_uid FROM to_solve")
     if number_of(con, "SELECT (SELECT count(*) FROM to_solve) - (SELECT count(*) FROM gone)"):
         twice = "SELECT row_uid FROM to_solve GROUP BY row_uid HAVING count(*) > 1"
         raise RowRepeated(package.name, number_of(con, f"SELECT count(*) FROM ({twice})"))
     con.execute("INSERT INTO gone SELECT DISTINCT row_uid FROM removes ANTI JOIN gone USING (row_uid)")
+
+
+def _take_adjustments(con: duckdb.DuckDBPyConnection, kept: list[str], day: date) -> None:
+    """An adjustment is a row like any other: it enters when it is in force, and leaves when it was withdrawn."""
+    new, old = (
+        f"({one} ANTI JOIN ({other}) USING (row_uid))"
+        for one, other in (
+            (f"FROM ({adjustments_sql('decided', kept)})", adjustments_sql("decided_once", kept)),
+            (f"FROM ({adjustments_sql('decided_once', kept)})", adjustments_sql("decided", kept)),
+        )
+    )
+    con.execute(f"INSERT INTO to_solve SELECT *, DATE '{day}', TRUE FROM {new}")
+    con.execute(f"INSERT INTO removes SELECT row_uid FROM {old}")
 
 
 def _recall(
@@ -205,12 +231,12 @@ def _solve_touched(
         INSERT INTO to_solve
         SELECT {_as_given(kept)}, taken_in, FALSE FROM was SEMI JOIN reached USING (row_uid)
         ANTI JOIN gone USING (row_uid)""")
-    solve_rows(con, package, version=pins.version, max_rows_per_key=max_rows_per_key)
+    solve_rows(con, with_adjustments(package), version=pins.version, max_rows_per_key=max_rows_per_key)
     carried = f"was ANTI JOIN reached USING (row_uid) WHERE status IN ({OPEN})"
     before_verdict = [quoted(name) for name in OUTCOME.names if name not in VERDICT]
     given = ", ".join([_as_given(kept), *before_verdict, "taken_in"])
-    con.execute(f"""
-        CREATE TEMP TABLE open_rows AS SELECT {given} FROM left_open UNION ALL SELECT {given} FROM {carried}""")
+    new, old = (effective(con, keys_of_schemes(package), each) for each in ("left_open", f"(FROM {carried})"))
+    con.execute(f"CREATE TEMP TABLE open_rows AS SELECT {given} FROM {new} UNION ALL SELECT {given} FROM {old}")
     judge_open_groups(con, package, pins.clock)
     columns = [*_state_columns(kept), "is_fresh"]
     judged = ", ".join(f"{'j' if name in VERDICT else 'c'}.{quoted(name)}" for name in columns[:-1])

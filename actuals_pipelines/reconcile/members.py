@@ -10,6 +10,7 @@ import duckdb
 from actuals_pipelines.domain.package import MatchingPackage, Member, Pass, Side
 from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import Expression, ExpressionRefused, literal, parse, quoted
+from actuals_pipelines.reconcile.decisions import effective
 from actuals_pipelines.reconcile.errors import KeysMissing, NotBuiltYet, RowTakenTwice, SourceNotInPackage
 from actuals_pipelines.reconcile.schema import FOUND, KEY_PREFIX
 
@@ -52,6 +53,14 @@ def key_columns(package: MatchingPackage) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *(name for each in package.passes for name in found_columns(each))]))
 
 
+def keys_of_schemes(package: MatchingPackage) -> dict[str, str]:
+    """Key column -> the column of the same scheme's own ids: itself, or that of ids found in texts."""
+    own = {name: name for name in (KEY_PREFIX + scheme for scheme in schemes(package))}
+    return own | {
+        name: KEY_PREFIX + each.by for each in package.passes if each.by not in KEYLESS for name in found_columns(each)
+    }
+
+
 def columns_read(package: MatchingPackage, available: Collection[str]) -> frozenset[str]:
     """The rows' columns that `take` and `when` read, so that a state keeps no more than it needs."""
     read: set[str] = set()
@@ -62,11 +71,12 @@ def columns_read(package: MatchingPackage, available: Collection[str]) -> frozen
 
 
 def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: str, available: Sequence[str]) -> None:
-    """Create views `taken` and `live` over the table `rows`, so that nothing is copied.
+    """Create views `taken` and `relevant` over the table `rows`, so that nothing is copied.
 
     taken: rid: int64 (the table's rowid), the rows' columns (`status` as `row_status`), side: string, contribution:
     int64, is_live: bool. Contribution is +amount on SOLL and -amount on IST, turned where the member says reversed.
-    live (rid, row_uid, is_soll: bool, currency, contribution, and every key column): the rows that count.
+    relevant (rid, row_uid, is_soll: bool, currency, contribution, and every key column): the rows that count, with the
+    keys that people gave them (`decisions.take_decisions`).
 
     Raises:
         KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused
@@ -100,9 +110,9 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
         FROM {from_rows}""")
     keys = "".join(f", {quoted(name)}" for name in key_columns(package))
     con.execute(f"""
-        CREATE OR REPLACE TEMP VIEW live AS
+        CREATE OR REPLACE TEMP VIEW relevant AS
         SELECT rid, row_uid, ({soll}) AS is_soll, currency, {contribution}{keys}
-        FROM {from_rows} WHERE ({is_taken}) AND {in_time}""")
+        FROM {effective(con, keys_of_schemes(package), from_rows)} WHERE ({is_taken}) AND {in_time}""")
 
 
 def check_keys(package: MatchingPackage, available: Collection[str]) -> None:

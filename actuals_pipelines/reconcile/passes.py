@@ -19,6 +19,7 @@ from actuals_pipelines.reconcile.components import label_components
 from actuals_pipelines.reconcile.errors import AmountOverflow
 from actuals_pipelines.reconcile.members import found_columns, schemes
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
+from actuals_pipelines.reconcile.tolerance import balances
 
 MAX_ROWS_PER_KEY = 1000
 """A key that more rows than this have on each side is too common: nobody can say which belong together. A payout of
@@ -85,7 +86,7 @@ def _first_pass(con: duckdb.DuckDBPyConnection, each: Pass, column: str, toleran
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE odd AS
         SELECT *, soll_rows > 0 AND ist_rows > 0 AND least(soll_rows, ist_rows) <= {limit} AS is_joined,
-               is_joined AND {_balances(tolerance)} AS is_matched
+               is_joined AND {balances(tolerance)} AS is_matched
         FROM (SELECT {key} AS group_key, currency, {_TOTALS} FROM live WHERE {key} IS NOT NULL
               GROUP BY {key}, currency)
         WHERE NOT is_matched OR difference <> 0 OR abs(soll) > 9223372036854775807""")
@@ -122,7 +123,7 @@ def _later_pass(con: duckdb.DuckDBPyConnection, each: Pass, tolerance: Tolerance
             GROUP BY l.root, g.currency)
         SELECT root, (SELECT coalesce(max(gid), 0) FROM groups) + row_number() OVER () AS n,
                least(root, k) AS group_key, currency, soll, difference, soll_rows, ist_rows,
-               {_balances(tolerance)} AS is_matched
+               {balances(tolerance)} AS is_matched
         FROM totals LEFT JOIN grown USING (root, currency)""")
     con.execute(f"INSERT INTO groups SELECT n, {_GROUP}, {literal(each.name)}, is_matched FROM joined")
     con.execute("""
@@ -204,11 +205,3 @@ def _offset(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
         INSERT INTO placed
         SELECT h.rid, j.n + (SELECT max(gid) FROM groups) - (SELECT max(n) FROM joined)
         FROM homes h JOIN joined j USING (group_key, currency)""")
-
-
-def _balances(tolerance: Tolerance) -> str:
-    """Both sides are there: is |difference| within max(absolute per currency, floor(basis points x |SOLL|))?"""
-    arms = " ".join(f"WHEN {literal(code)} THEN {int(units)}" for code, units in sorted(tolerance.minor_units.items()))
-    absolute = f"CASE currency {arms} ELSE 0 END" if arms else "0"
-    relative = f"(abs(soll) * {int(tolerance.basis_points)}) // 10000"
-    return f"abs(difference) <= greatest({absolute}, {relative})"

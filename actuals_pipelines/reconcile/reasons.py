@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from actuals_pipelines.domain.package import MatchingPackage, Side
 from actuals_pipelines.expressions import Expression, quoted
+from actuals_pipelines.reconcile.decisions import fingerprint_sql
 from actuals_pipelines.reconcile.due import Clock, covered_through, due_day
 from actuals_pipelines.reconcile.members import check_types, schemes
 from actuals_pipelines.reconcile.rules import Rules, compile_rules
@@ -32,9 +33,11 @@ def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, 
     _sum_up(con, package, clock, aggregates)
     _link_currencies(con, package)
     _find_duplicates(con)
+    _find_spoken(con, clock)
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE reasoned AS
         SELECT g.*, CASE
+            WHEN s.is_void THEN 'explanation_void'
             WHEN c.group_key IS NOT NULL THEN 'currency_differs'
             WHEN soll_rows > 0 AND ist_rows > 0 AND d.group_key IS NOT NULL THEN 'duplicate'
             WHEN soll_rows > 0 AND ist_rows > 0 THEN 'amount_differs'
@@ -45,6 +48,7 @@ def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, 
         FROM open_groups g
         LEFT JOIN currency_links c USING ({_GROUP})
         LEFT JOIN repeated d USING ({_GROUP})
+        LEFT JOIN spoken s USING ({_GROUP})
         LEFT JOIN deadlines t ON t.side = g.only_side AND t.first_day = g.first_day""")
     rules = compile_rules(package, row_columns, lambda expression, where: _bind(con, expression, where))
     _explain(con, rules)
@@ -132,6 +136,25 @@ def _find_duplicates(con: duckdb.DuckDBPyConnection) -> None:
         WHERE difference % contribution = 0 AND difference // contribution BETWEEN 1 AND n - 1""")
 
 
+def _find_spoken(con: duckdb.DuckDBPyConnection, clock: Clock) -> None:
+    """Create `spoken` (group, category, is_void): what people said of a group, while it is as it was then.
+
+    The last word that fits the group holds. Where none does any more, the group says that it lost its explanation.
+    """
+    in_time = f"(expires_on IS NULL OR expires_on >= DATE '{clock.as_of}')" if clock.as_of else "TRUE"
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE spoken AS
+        WITH said AS (
+            SELECT DISTINCT o.group_key, o.currency, o.continuation, d.sequence, d.category, d.fingerprint
+            FROM decided d JOIN open_rows o USING (row_uid) WHERE d.kind = 'explain' AND {in_time}),
+        prints AS (
+            SELECT {_GROUP}, {fingerprint_sql()} AS fingerprint
+            FROM open_rows SEMI JOIN said USING ({_GROUP}) GROUP BY {_GROUP})
+        SELECT {_GROUP}, arg_max(category, sequence) FILTER (s.fingerprint = p.fingerprint) AS category,
+               NOT bool_or(s.fingerprint = p.fingerprint) AS is_void
+        FROM said s JOIN prints p USING ({_GROUP}) GROUP BY {_GROUP}""")
+
+
 def _bind(con: duckdb.DuckDBPyConnection, expression: Expression, where: str) -> None:
     check_types(con, expression, _rows_with_figures(con), where)
 
@@ -159,6 +182,6 @@ def _explain(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
             SELECT {_GROUP}, min({rules.first_that_fits}) AS rule FROM {relation} GROUP BY {_GROUP}""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
-        SELECT {_GROUP}, CASE WHEN rule IS NULL THEN 'unmatched' ELSE 'explained' END AS status, reason,
-               {rules.categories} AS category
-        FROM reasoned LEFT JOIN fitting USING ({_GROUP})""")
+        SELECT {_GROUP}, CASE WHEN s.category IS NULL AND rule IS NULL THEN 'unmatched' ELSE 'explained' END AS status,
+               reason, coalesce(s.category, {rules.categories}) AS category
+        FROM reasoned LEFT JOIN fitting USING ({_GROUP}) LEFT JOIN spoken s USING ({_GROUP})""")

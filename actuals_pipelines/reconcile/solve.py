@@ -13,8 +13,17 @@ import pyarrow as pa
 from actuals_pipelines.domain.package import MatchingPackage
 from actuals_pipelines.engine import engine, table_of
 from actuals_pipelines.expressions import literal, quoted
+from actuals_pipelines.reconcile.claims import settle_claims
+from actuals_pipelines.reconcile.decisions import effective, has_claims, has_overrides, take_decisions
 from actuals_pipelines.reconcile.due import Clock
-from actuals_pipelines.reconcile.members import check_keys, columns_read, key_columns, refuse_unbuilt, select_live
+from actuals_pipelines.reconcile.members import (
+    check_keys,
+    columns_read,
+    key_columns,
+    keys_of_schemes,
+    refuse_unbuilt,
+    select_live,
+)
 from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY, first_key, group_rows
 from actuals_pipelines.reconcile.reasons import judge_open_groups
 from actuals_pipelines.reconcile.rules import compile_rules
@@ -54,13 +63,15 @@ def solve(
     clock = Clock(as_of, coverage, holidays)
     with engine(threads) as con:
         con.register("given", rows)
+        take_decisions(con)
         check_keys(package, rows.schema.names)
         kept = columns_kept(package, rows.schema.names)
         con.execute(f"CREATE TEMP TABLE to_solve AS SELECT {', '.join(map(quoted, kept))} FROM given")
         solve_rows(con, package, version=version, max_rows_per_key=max_rows_per_key)
         open_rows = ", ".join('row_status AS "status"' if name == "status" else quoted(name) for name in kept)
         mine = ", ".join(quoted(name) for name in OUTCOME.names if name not in VERDICT)
-        con.execute(f"CREATE TEMP TABLE open_rows AS SELECT {open_rows}, {mine} FROM left_open")
+        left_open = effective(con, keys_of_schemes(package), "left_open")
+        con.execute(f"CREATE TEMP TABLE open_rows AS SELECT {open_rows}, {mine} FROM {left_open}")
         judge_open_groups(con, package, clock)
         return shaped(table_of(con, f"{outcomes_sql(list(SOLVED.names))}"), SOLVED)
 
@@ -98,6 +109,7 @@ def solve_rows(
     """
     given = [name for name, *_ in con.execute("DESCRIBE to_solve").fetchall()]
     select_live(con, package, "to_solve", given)
+    settle_claims(con, package)
     group_rows(con, package, max_rows_per_key)
     row = ", ".join(f"t.{'row_status' if name == 'status' else quoted(name)}" for name in given)
     row = f"{row}, t.side, t.contribution"
@@ -112,13 +124,20 @@ def solve_rows(
     parts = [f"{placed} WHERE g.is_matched"]
     first = first_key(package)
     if first is not None:
-        key = f"t.{quoted(first)}"
+        # Claimed rows are in no pass, and some rows have other keys than their source gave them.
+        is_decided = has_claims(con) or has_overrides(con)
+        given_keys = "taken t JOIN live l USING (rid)" if is_decided else "taken t"
+        key = f"{'l' if is_decided else 't'}.{quoted(first)}"
         parts.append(f"""
             SELECT {row}, {key} AS group_key, 1::SMALLINT AS continuation, 'matched' AS status, NULL::VARCHAR AS reason,
                    {literal(package.passes[0].name)} AS "pass", {tail},
                    coalesce(o.difference, 0)::BIGINT AS difference, {end}
-            FROM taken t LEFT JOIN odd o ON o.group_key = {key} AND o.currency = t.currency
+            FROM {given_keys} LEFT JOIN odd o ON o.group_key = {key} AND o.currency = t.currency
             WHERE t.is_live AND {key} IS NOT NULL AND coalesce(o.is_matched, TRUE)""")
+    parts.append(f"""
+        SELECT {row}, c.group_key, 1::SMALLINT AS continuation, 'matched' AS status, c.reason, c."pass", {tail},
+               c.difference::BIGINT AS difference, {end}
+        FROM claimed c JOIN taken t USING (rid)""")
     parts.append(f"""
         SELECT {row}, NULL::UUID AS group_key, NULL::SMALLINT AS continuation, 'not_relevant' AS status,
                NULL::VARCHAR AS reason, NULL::VARCHAR AS "pass", {tail}, NULL::BIGINT AS difference,

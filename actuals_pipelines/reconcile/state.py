@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
+from actuals_pipelines.domain.package import ADJUSTMENTS
 from actuals_pipelines.engine import engine, number_of, table_of
 from actuals_pipelines.expressions import quoted
+from actuals_pipelines.reconcile.decisions import NO_DECISIONS
 from actuals_pipelines.reconcile.errors import ProofFailed, StateOutdated
 from actuals_pipelines.reconcile.schema import OUTCOME, WAS
 from actuals_pipelines.reconcile.summary import Summary, summary_of
@@ -52,6 +54,7 @@ class State:
     day: date
     parts: tuple[pa.Table | ds.Dataset, ...]
     summary: Summary | None = None  # what its rows add up to; None: not known, to be added up
+    decisions: pa.Table = field(default_factory=lambda: NO_DECISIONS)  # it was solved with: `decisions.LINES`
 
     @property
     def rows(self) -> pa.Table:
@@ -171,8 +174,9 @@ def _in_chunks(part: ds.Dataset, only: Collection[int] | None = None) -> ds.Data
 
 
 def refuse_outdated(con: duckdb.DuckDBPyConnection, package: str, lacking: list[str]) -> None:
-    """Raise StateOutdated if a row would be carried that lacks a column."""
-    if lacking and number_of(con, "SELECT count(*) FROM opening ANTI JOIN gone USING (row_uid)"):
+    """Raise StateOutdated if a row would be carried that lacks a column; no source gives an adjustment any."""
+    carried = f"SELECT count(*) FROM opening ANTI JOIN gone USING (row_uid) WHERE source <> '{ADJUSTMENTS}'"
+    if lacking and number_of(con, carried):
         raise StateOutdated(package, lacking)
 
 

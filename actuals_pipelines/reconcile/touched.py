@@ -1,9 +1,11 @@
 # ruff: noqa: S608 - SQL is put together from our own names and quoted columns
 """The touched closure: which rows of a state a change can concern, so that only those are solved again.
 
-The least set that holds the changed rows, old and new versions, and is closed under "shares a key of any pass". Keys
-compare whatever their currency, because one id in two currencies is an exception. Rows are grouped by shared keys
-alone, so the set is closed under "was in the same group" too.
+The least set that holds the changed rows, old and new versions, and the rows of decisions that came or went, and is
+closed under "shares a key of any pass" and "is in the same decision" (`decisions`: a decision ties rows as a key does).
+Keys compare whatever their currency, because one id in two currencies is an exception. Rows are grouped by shared keys
+and by decisions alone, so the set is closed under "was in the same group" too. A detached row keeps its ties by the
+keys its source gave it: the set may be larger than it must, never smaller.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from actuals_pipelines.reconcile.state import CHUNK, PART
 def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
     """Create table `reached`: row_uid, status, place and keys of the rows to be solved again, and of those of `gone`.
 
-    Reads `opening_at` (a state's rows), `to_solve` (rows that are new or changed) and `gone` (row_uid of old versions).
+    Reads `opening_at` (a state's rows), `to_solve` (rows that are new or changed), `gone` (row_uid of old versions),
+    `ties` and `stirred` (`decisions.take_decisions`).
     A round reads the keys of the whole opening once; most closes need one, because what shares a key with a new row
     has no other.
     """
@@ -36,9 +39,12 @@ def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> No
     # Most rows of most sources have no id in their texts, and need no list taken apart.
     lists = [name for name in columns if _is_list(name)]
     row = f"row_uid, status, {PART}, {CHUNK}{keys}"
-    is_first = number_of(con, "SELECT count(*) FROM gone") > 0  # else there is nothing to look for
+    if number_of(con, "SELECT count(*) FROM ties"):
+        tests.append("row_uid IN (SELECT row_uid FROM ties SEMI JOIN near_keys USING (k))")
+    # Else there is nothing to look for.
+    is_first = number_of(con, "SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stirred)") > 0
     while is_first or number_of(con, "SELECT count(*) FROM near_keys"):
-        also = ["row_uid IN (FROM gone)"] if is_first else []
+        also = ["row_uid IN (FROM gone)", "row_uid IN (FROM stirred)"] if is_first else []
         parts = [f"SELECT {row} FROM opening_at WHERE {' OR '.join([*tests, *also])}"]
         parts += [
             f"SELECT {row} FROM (SELECT *, unnest({quoted(name)}) AS k FROM opening_at "
@@ -62,8 +68,8 @@ def _is_list(column: str) -> bool:
 
 
 def _keys(columns: tuple[str, ...], relation: str) -> str:
-    """(row_uid, k) for every key of every pass, own ids and ids found in texts."""
-    parts = []
+    """(row_uid, k) for every key of every pass, own ids and ids found in texts, and for every tie by a decision."""
+    parts = [f"SELECT row_uid, k FROM ties SEMI JOIN {relation} USING (row_uid)"]
     for column in columns:
         name = quoted(column)
         value = f"unnest({name})" if _is_list(column) else name
