@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ import pyarrow as pa
 from actuals_pipelines.cli.options import DAY, home_option, json_option, print_json
 from actuals_pipelines.cli.page import Page, money
 from actuals_pipelines.operations.loaded import load_tenant
-from actuals_pipelines.operations.reports import OpenedClose, open_items_of, opened_close, overview_of, packages_of
+from actuals_pipelines.operations.reports import (
+    OpenedClose,
+    open_items_of,
+    opened_close,
+    overview_of,
+    packages_of,
+    proposals_of,
+)
 from actuals_pipelines.operations.servers import running_postgres
 from actuals_pipelines.report.export import write_csv, write_xlsx
 from actuals_pipelines.report.open_items import OPEN_ITEMS, ageing
@@ -33,6 +41,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("tenant")
 @click.argument("package", required=False)
 @click.option("--open-items", "wants_items", is_flag=True, help="List what is unmatched or explained, with its age.")
+@click.option("--proposals", "wants_proposals", is_flag=True, help="List what passes without ids propose.")
 @click.option("--largest", is_flag=True, help="Open items by size instead of by age.")
 @click.option("--as-of", type=DAY, metavar="DATE", help="The last close up to DATE; ages are counted to DATE.")
 @click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write the open items as CSV, in clear.")
@@ -44,6 +53,7 @@ def report(
     tenant: str,
     package: str | None,
     wants_items: bool,
+    wants_proposals: bool,
     largest: bool,
     as_of: datetime | None,
     csv_file: Path | None,
@@ -58,6 +68,7 @@ def report(
     day = as_of.date() if as_of else None
     pages: list[tuple[PackageOverview, OpenedClose]] = []
     items: list[pa.Table] = []
+    proposed: list[pa.Table] = []
     with running_postgres(home):
         loaded = load_tenant(home, tenant)
         with loaded.opened("report") as environment:
@@ -66,6 +77,8 @@ def report(
                 opened = opened_close(environment, each, day)
                 if opened is not None:
                     pages.append((overview_of(environment, opened), opened))
+                    if wants_proposals:
+                        proposed.append(proposals_of(opened))
                     if wants_items or csv_file or xlsx_file:
                         items.append(open_items_of(opened, day, "largest" if largest else "oldest"))
             all_items = pa.concat_tables([OPEN_ITEMS.empty_table(), *items])
@@ -75,11 +88,12 @@ def report(
                 write_xlsx(all_items, xlsx_file, AMOUNTS)
     unclosed = [each.name for each in chosen if each.name not in {page.package for page, _ in pages}]
     if as_json:
-        print_json(_document(tenant, pages, items, unclosed))
+        print_json(_document(tenant, pages, items, proposed, unclosed))
     else:
         screen = Page()
-        for number, (page, _) in enumerate(pages):
-            _show(screen, page, items[number] if wants_items else None, is_first=number == 0)
+        shown = zip_longest(pages, items if wants_items else [], proposed)
+        for number, ((page, _), mine, lines) in enumerate(shown):
+            _show(screen, page, mine, lines, is_first=number == 0)
         for name in unclosed:
             until = f" up to {day}" if day else ""
             screen.line(
@@ -92,14 +106,19 @@ def report(
     sys.exit(1 if unclosed or any(page.open_groups for page, _ in pages) else 0)
 
 
-def _show(screen: Page, page: PackageOverview, items: pa.Table | None, *, is_first: bool) -> None:
+def _show(
+    screen: Page, page: PackageOverview, items: pa.Table | None, proposed: pa.Table | None, *, is_first: bool
+) -> None:
     words = f"{page.package}: {page.question}" if page.question else page.package
     (screen.title if is_first else screen.heading)(words)
     provisional = ", provisional: a source had not delivered for that day yet" if page.is_provisional else ""
     screen.line(f"Close of {page.day}{provisional}. SOLL: what should be. IST: what is.")
     _show_sources(screen, page)
+    if proposed is not None:
+        _show_proposals(screen, proposed)
     if items is not None:
         _show_items(screen, items)
+    if items is not None or proposed is not None:
         return
     screen.heading("Statuses")
     screen.table(
@@ -167,6 +186,22 @@ def _show_items(screen: Page, items: pa.Table) -> None:
     )
 
 
+def _show_proposals(screen: Page, lines: pa.Table) -> None:
+    """Groups of one proposal stand together; the first names its pass and its verdict."""
+    screen.heading(f"Proposals: {len(lines['proposal'].unique())}. Nothing is matched by them: a person decides")
+    rows, last = [], None
+    for line in lines.slice(0, SHOWN).to_pylist():
+        is_first, last = line["proposal"] != last, line["proposal"]
+        rows.append(
+            (line["verdict"] if is_first else "", line["pass"] if is_first else "", line["side"].upper(), line["ids"],
+             line["first_booked_on"], money(line["amount"], line["currency"]),
+             line["days_apart"] if is_first else None)
+        )  # fmt: skip
+    screen.table(("verdict", "pass", "side", "ids", "booked", "amount", "days apart"), rows)
+    if lines.num_rows > SHOWN:
+        screen.line(f"  ... and {lines.num_rows - SHOWN} more groups: --json has all.")
+
+
 def _show_next(
     screen: Page, tenant: str, pages: list[tuple[PackageOverview, OpenedClose]], *, wants_items: bool
 ) -> None:
@@ -185,7 +220,11 @@ def _percent(share: Any) -> str:
 
 
 def _document(
-    tenant: str, pages: list[tuple[PackageOverview, OpenedClose]], items: list[pa.Table], unclosed: list[str]
+    tenant: str,
+    pages: list[tuple[PackageOverview, OpenedClose]],
+    items: list[pa.Table],
+    proposed: list[pa.Table],
+    unclosed: list[str],
 ) -> dict[str, Any]:
     return {
         "tenant": tenant,
@@ -197,6 +236,7 @@ def _document(
                 "open_groups": page.open_groups,
                 "digest": opened.close.digest.hex(),
                 **(_items_document(items[number]) if items else {}),
+                **({"proposals": proposed[number].to_pylist()} if proposed else {}),
             }
             for number, (page, opened) in enumerate(pages)
         ],

@@ -235,6 +235,7 @@ close = sa.Table(
     sa.Column("counts", JSONB, nullable=False, server_default="{}"),
     sa.Column("figures_sealed", sa.LargeBinary),  # overview, bridge, stock and flow
     sa.Column("changes_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),
+    sa.Column("proposals_file_id", sa.Uuid, sa.ForeignKey("data_file.id")),  # null: nothing was proposed
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.UniqueConstraint("package_id", "day", "version"),
     sa.Index("close_published", "package_id", "day", unique=True, postgresql_where=sa.text("state = 'published'")),

@@ -85,6 +85,7 @@ def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: da
                 changes=closed.changes,
                 stands_on=opening,
                 checkpoint=checkpoint,
+                proposals=closed.proposals,
                 figures=figures_to_bytes(closed),
                 pins=_document(pins),
                 digest=bytes.fromhex(closed.digest),

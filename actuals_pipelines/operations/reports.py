@@ -24,6 +24,7 @@ from actuals_pipelines.report.explain import CloseFacts, Explanation, explain, n
 from actuals_pipelines.report.find import Found, carrying, find
 from actuals_pipelines.report.open_items import open_items
 from actuals_pipelines.report.overview import PackageOverview, overview
+from actuals_pipelines.report.proposals import proposed_lines
 from actuals_pipelines.report.wanted import Wanted
 from actuals_pipelines.store import closes
 from actuals_pipelines.store.live import control_totals, live
@@ -65,6 +66,7 @@ class OpenedClose:
     close: closes.Close
     rows: pa.Table  # `reconcile.close.State.rows`
     is_last: bool  # no later close stands
+    proposals: pa.Table | None = None  # `reconcile.schema.PROPOSALS`; None: nothing was proposed
 
     @property
     def coverage(self) -> dict[str, date] | None:
@@ -91,7 +93,8 @@ def opened_close(env: TenantEnvironment, package: MatchingPackage, as_of: date |
     wanted = last if as_of is None else closes.last_close(env, package.name, before=as_of + timedelta(days=1))
     if last is None or wanted is None:
         return None
-    return OpenedClose(package, wanted, state_of(env, package.name, wanted).rows, wanted.id == last.id)
+    rows, proposed = state_of(env, package.name, wanted).rows, closes.proposals(env, wanted)
+    return OpenedClose(package, wanted, rows, wanted.id == last.id, proposed)
 
 
 def overview_of(env: TenantEnvironment, opened: OpenedClose) -> PackageOverview:
@@ -115,6 +118,11 @@ def open_items_of(
     return open_items(opened.rows, opened.package.name, as_of or opened.close.day, order=order)
 
 
+def proposals_of(opened: OpenedClose) -> pa.Table:
+    """What the close's keyless passes propose, for people: schema `report.proposals.PROPOSED`."""
+    return proposed_lines(opened.rows, opened.proposals, opened.package.name)
+
+
 def explanations(env: TenantEnvironment, text: str, package: str | None = None) -> tuple[Explanation, ...]:
     """Why what carries this id has its status: per package that has it, each group once.
 
@@ -127,7 +135,7 @@ def explanations(env: TenantEnvironment, text: str, package: str | None = None) 
     unseen: dict[str, pa.Table] = {}
     for one in chosen:
         opened = opened_close(env, one)
-        found = explain(opened.rows, wanted, _facts(opened)) if opened else ()
+        found = explain(opened.rows, wanted, _facts(opened), opened.proposals) if opened else ()
         explained.extend(found)
         if not found:
             rows = _live_rows(env, wanted, sorted({member.source for _, member in one.members()}), unseen)

@@ -28,12 +28,12 @@ from actuals_pipelines.reconcile.digest import lanes_of
 from actuals_pipelines.reconcile.due import Clock
 from actuals_pipelines.reconcile.errors import RowRepeated
 from actuals_pipelines.reconcile.figures import Figures, figures_from
-from actuals_pipelines.reconcile.members import check_keys, keys_of_schemes, refuse_unbuilt
+from actuals_pipelines.reconcile.members import check_keys, keyless, keys_of_schemes, refuse_unbuilt
 from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY
 from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and_flow
 from actuals_pipelines.reconcile.reasons import judge_open_groups
-from actuals_pipelines.reconcile.schema import OUTCOME, TUPLE
-from actuals_pipelines.reconcile.solve import VERDICT, columns_kept, outcomes_sql, solve_rows
+from actuals_pipelines.reconcile.schema import OUTCOME, PROPOSALS, TUPLE
+from actuals_pipelines.reconcile.solve import VERDICT, columns_kept, outcomes_sql, shaped, solve_rows
 from actuals_pipelines.reconcile.state import (
     CHUNK,
     OPEN,
@@ -73,6 +73,7 @@ class Closed:
     changes: pa.Table  # the state's newest part: what this close changed
     figures: Figures
     proofs: Proofs
+    proposals: pa.Table  # schema `schema.PROPOSALS`: what keyless passes found among all open groups
     summary: Summary  # what the state's rows add up to
     pins: Pins
     solved_rows: int  # rows that were solved again; the others were carried
@@ -125,9 +126,10 @@ def close(
         changes, summary = _changes(con, kept, before)
         figures = figures_from(summary)
         proofs = prove(package.name, stock_and_flow(con, before, summary), figures.bridges, control)
+        proposals = shaped(table_of(con, "FROM proposals"), PROPOSALS) if keyless(package) else PROPOSALS.empty_table()
     parts = (*(opening.parts if opening is not None else ()), changes)
     state = State(package.name, pins.day, parts, summary, decisions)
-    return Closed(state, changes, figures, proofs, summary, pins, solved_rows)
+    return Closed(state, changes, figures, proofs, proposals, summary, pins, solved_rows)
 
 
 def _take_in(

@@ -24,10 +24,8 @@ AMOUNTS = frozenset(["amount", "amount_minor_units", "balance_difference", "expe
 def refuse_unbuilt(package: MatchingPackage) -> None:
     """Raise NotBuiltYet for what a package may ask for and this engine has not yet (MATCHING.md 8)."""
     for each in package.passes:
-        if each.by in KEYLESS:
-            raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by})")
-        if each.result != "matched":
-            raise NotBuiltYet(package.name, f"pass {each.name!r} (result: {each.result})")
+        if (each.result == "matched") == (each.by in KEYLESS):
+            raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by}, result: {each.result})")
     if package.duplicates != "together":
         raise NotBuiltYet(package.name, f"`duplicates: {package.duplicates}`")
     if package.ties:
@@ -37,9 +35,25 @@ def refuse_unbuilt(package: MatchingPackage) -> None:
             raise NotBuiltYet(package.name, f"explanation {rule.name!r} (final: true)")
 
 
+def keyed(package: MatchingPackage) -> tuple[Pass, ...]:
+    """The passes that join rows by ids, in order."""
+    return tuple(each for each in package.passes if each.by not in KEYLESS)
+
+
+def keyless(package: MatchingPackage) -> tuple[Pass, ...]:
+    """The passes that look at amounts and days alone, in order; they run after all keyed ones."""
+    return tuple(each for each in package.passes if each.by in KEYLESS)
+
+
 def schemes(package: MatchingPackage) -> tuple[str, ...]:
     """The id schemes of the package's passes, in order, each once."""
-    return tuple(dict.fromkeys(each.by for each in package.passes if each.by not in KEYLESS))
+    return tuple(dict.fromkeys(each.by for each in keyed(package)))
+
+
+def first_own_key(package: MatchingPackage) -> str:
+    """SQL for a row's first own key, in the order of the package's schemes."""
+    own = [quoted(KEY_PREFIX + scheme) for scheme in schemes(package)]
+    return f"coalesce({', '.join(own)})" if own else "NULL::UUID"
 
 
 def found_columns(each: Pass) -> tuple[str, ...]:
@@ -50,7 +64,7 @@ def found_columns(each: Pass) -> tuple[str, ...]:
 def key_columns(package: MatchingPackage) -> tuple[str, ...]:
     """Every key column that matching the package reads: key_<scheme>, then keys_<scheme>_in_<field>."""
     own = [KEY_PREFIX + scheme for scheme in schemes(package)]
-    return tuple(dict.fromkeys([*own, *(name for each in package.passes for name in found_columns(each))]))
+    return tuple(dict.fromkeys([*own, *(name for each in keyed(package) for name in found_columns(each))]))
 
 
 def keys_of_schemes(package: MatchingPackage) -> dict[str, str]:
@@ -62,8 +76,8 @@ def keys_of_schemes(package: MatchingPackage) -> dict[str, str]:
 
 
 def columns_read(package: MatchingPackage, available: Collection[str]) -> frozenset[str]:
-    """The rows' columns that `take` and `when` read, so that a state keeps no more than it needs."""
-    read: set[str] = set()
+    """The rows' columns that `take` and `within` read, so that a state keeps no more than it needs."""
+    read = {name for each in keyless(package) for name in each.within}
     for _, member in package.members():
         expression = _taken(package, member, available)
         read |= expression.columns if expression else frozenset()
@@ -116,8 +130,8 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
 
 
 def check_keys(package: MatchingPackage, available: Collection[str]) -> None:
-    """Raise KeysMissing unless every pass finds its key columns."""
-    for each in package.passes:
+    """Raise KeysMissing unless every keyed pass finds its key columns."""
+    for each in keyed(package):
         for column in (KEY_PREFIX + each.by, *found_columns(each)):
             if column not in available:
                 raise KeysMissing(package.name, each.name, column)

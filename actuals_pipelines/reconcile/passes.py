@@ -17,7 +17,7 @@ from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import literal, quoted
 from actuals_pipelines.reconcile.components import label_components
 from actuals_pipelines.reconcile.errors import AmountOverflow
-from actuals_pipelines.reconcile.members import found_columns, schemes
+from actuals_pipelines.reconcile.members import first_own_key, found_columns, keyed
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 from actuals_pipelines.reconcile.tolerance import balances
 
@@ -49,7 +49,7 @@ def group_rows(con: duckdb.DuckDBPyConnection, package: MatchingPackage, max_row
         CREATE OR REPLACE TEMP TABLE groups (gid BIGINT, group_key UUID, currency VARCHAR, soll HUGEINT,
             difference HUGEINT, soll_rows BIGINT, ist_rows BIGINT, pass VARCHAR, is_matched BOOLEAN)""")
     con.execute("CREATE OR REPLACE TEMP TABLE placed (rid BIGINT, gid BIGINT)")
-    passes = list(package.passes)
+    passes = list(keyed(package))
     first = first_key(package)
     if first is not None:
         _first_pass(con, passes.pop(0), first, package.tolerance, max_rows_per_key)
@@ -72,8 +72,8 @@ def group_rows(con: duckdb.DuckDBPyConnection, package: MatchingPackage, max_row
 
 def first_key(package: MatchingPackage) -> str | None:
     """The column by which the first pass groups rows for itself; None where it looks into texts."""
-    first = package.passes[0]
-    return None if first.look_in else KEY_PREFIX + first.by
+    first = next(iter(keyed(package)), None)
+    return None if first is None or first.look_in else KEY_PREFIX + first.by
 
 
 def _first_pass(con: duckdb.DuckDBPyConnection, each: Pass, column: str, tolerance: Tolerance, limit: int) -> None:
@@ -179,10 +179,9 @@ def _offset(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
 
     Both sides under one id means that the id was too common: then each row stands alone.
     """
-    own = ", ".join(quoted(KEY_PREFIX + scheme) for scheme in schemes(package))
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE singles AS
-        SELECT o.rid, l.row_uid, l.is_soll, l.currency, l.contribution, coalesce({own}) AS k
+        SELECT o.rid, l.row_uid, l.is_soll, l.currency, l.contribution, {first_own_key(package)} AS k
         FROM open o JOIN live l USING (rid) WHERE o.unit >= 0""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE left_over AS

@@ -47,7 +47,10 @@ def _totals(con: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _shared(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> list[str]:
     """Two members of one side that carry the same ids with the same amounts record the same money twice."""
-    key = quoted(KEY_PREFIX + schemes(package)[0])
+    first = next(iter(schemes(package)), None)
+    if first is None:
+        return []
+    key = quoted(KEY_PREFIX + first)
     words = []
     for side, members in (("soll", package.soll), ("ist", package.ist)):
         names = sorted({member.source for member in members})

@@ -1,7 +1,8 @@
 # ruff: noqa: S608 - SQL is put together from our own names, quoted columns and checked expressions
 """Why open groups are open, and which rule explains them. Runs over all open groups at each close (MATCHING.md 3).
 
-Never moves a row between groups and never touches a matched group: it only fills reason, status and category.
+Never moves a row between groups and never touches a matched group: it only fills reason, status and category. Rules
+see the reason that a group has without keyless passes, so that a proposal changes no status.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from actuals_pipelines.domain.package import MatchingPackage, Side
 from actuals_pipelines.expressions import Expression, quoted
 from actuals_pipelines.reconcile.decisions import fingerprint_sql
 from actuals_pipelines.reconcile.due import Clock, covered_through, due_day
-from actuals_pipelines.reconcile.members import check_types, schemes
+from actuals_pipelines.reconcile.members import check_types, first_own_key, keyless, schemes
+from actuals_pipelines.reconcile.proposals import propose
 from actuals_pipelines.reconcile.rules import Rules, compile_rules
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 
@@ -24,6 +26,8 @@ _GROUP = "group_key, currency, continuation"
 
 def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, clock: Clock) -> None:
     """Create table `judged` (group_key, currency, continuation, status, reason, category), one row per open group.
+
+    Where the package has keyless passes also `proposals`, schema `schema.PROPOSALS`.
 
     Reads table `open_rows`: every row of every open group, with its own columns, its keys, and side, contribution,
     group_key, continuation, difference, expected and pass.
@@ -52,6 +56,11 @@ def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, 
         LEFT JOIN deadlines t ON t.side = g.only_side AND t.first_day = g.first_day""")
     rules = compile_rules(package, row_columns, lambda expression, where: _bind(con, expression, where))
     _explain(con, rules)
+    if keyless(package):
+        propose(con, package)
+        con.execute(f"""
+            UPDATE judged SET reason = p.verdict FROM proposals p
+            WHERE {" AND ".join(f"p.{name} = judged.{name}" for name in _GROUP.split(", "))}""")
 
 
 def _late(column: str) -> str:
@@ -59,7 +68,7 @@ def _late(column: str) -> str:
 
 
 def _sum_up(con: duckdb.DuckDBPyConnection, package: MatchingPackage, clock: Clock, aggregates: dict[str, str]) -> None:
-    own = ", ".join(quoted(KEY_PREFIX + scheme) for scheme in schemes(package))
+    has_own = f"{first_own_key(package)} IS NOT NULL"
     as_of = f"DATE '{clock.as_of}'" if clock.as_of else "NULL::DATE"
     extra = "".join(f", {sql} AS {name}" for name, sql in aggregates.items())
     con.execute(f"""
@@ -72,7 +81,7 @@ def _sum_up(con: duckdb.DuckDBPyConnection, package: MatchingPackage, clock: Clo
                CASE WHEN min(side) = max(side) THEN min(side) END AS only_side,
                min(coalesce(booked_on, value_date)) AS first_day,
                date_diff('day', first_day, {as_of}) AS age_days,
-               count(*) = 1 AND bool_and(group_key = row_uid AND coalesce({own}) IS NOT NULL) AS is_common{extra}
+               count(*) = 1 AND bool_and(group_key = row_uid AND {has_own}) AS is_common{extra}
         FROM open_rows GROUP BY {_GROUP}""")
     deadlines = _deadlines(con, package, clock)
     con.register("deadlines_given", deadlines)
@@ -108,11 +117,8 @@ def _judge_day(last: date, as_of: date, complete: date | None, *, is_set: bool) 
 
 def _link_currencies(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> None:
     """The same id in two currencies: two open groups, one of them one-sided, that together have both sides."""
-    own = " UNION ".join(
-        f"SELECT {_GROUP}, {quoted(KEY_PREFIX + scheme)} AS k FROM open_rows "
-        f"WHERE {quoted(KEY_PREFIX + scheme)} IS NOT NULL"
-        for scheme in schemes(package)
-    )
+    keys = [quoted(KEY_PREFIX + scheme) for scheme in schemes(package)] or ["NULL::UUID"]
+    own = " UNION ".join(f"SELECT {_GROUP}, {key} AS k FROM open_rows WHERE {key} IS NOT NULL" for key in keys)
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE currency_links AS
         WITH ids AS (

@@ -35,6 +35,23 @@ SOLVED = pa.schema(
 )
 """What `solve` returns: one row per row given."""
 
+PROPOSALS = pa.schema(
+    [
+        pa.field("proposal", pa.uuid(), nullable=False),  # the smallest group key in it: with the currency its identity
+        pa.field("pass", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),  # proposed | ambiguous | search_unfinished
+        pa.field("solutions", pa.int64()),  # 1; 2: two or more; null: not fully searched
+        pa.field("days_apart", pa.int64()),  # by amount: of its pairs, added up; by sum: first to last day
+        pa.field("group_key", pa.uuid(), nullable=False),
+        pa.field("currency", pa.string(), nullable=False),
+        pa.field("continuation", pa.int16(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),  # the side that has more than the other
+        pa.field("amount", pa.int64(), nullable=False),  # minor units that are missing on the other side
+        pa.field("difference", pa.int64(), nullable=False),  # minor units: of all groups of the proposal together
+    ]
+)
+"""What keyless passes found at a close: one row per open group in a proposal; a group is in one at most."""
+
 CORE = (
     "row_uid", "row_digest", "row_id", "source", "kind", "status", "transaction_id", "booked_on", "value_date",
     "amount_minor_units", "currency",

@@ -20,6 +20,8 @@ from actuals_pipelines.reconcile.members import (
     check_keys,
     columns_read,
     key_columns,
+    keyed,
+    keyless,
     keys_of_schemes,
     refuse_unbuilt,
     select_live,
@@ -91,7 +93,8 @@ def columns_mentioned(package: MatchingPackage, available: Sequence[str]) -> lis
     """Those of `available` that matching may read; not parsed, as an expression may name another source's columns."""
     rules = (rule.when for rule in package.explanations)
     words = set(re.findall(r"\w+", " ".join([*rules, *(member.take or "" for _, member in package.members())])))
-    wanted = {*CORE, *key_columns(package), *words}
+    within = {name for each in keyless(package) for name in each.within}
+    wanted = {*CORE, *key_columns(package), *words, *within}
     return [name for name in available if wanted & {name, *re.findall(r"\w+", name)}]
 
 
@@ -130,7 +133,7 @@ def solve_rows(
         key = f"{'l' if is_decided else 't'}.{quoted(first)}"
         parts.append(f"""
             SELECT {row}, {key} AS group_key, 1::SMALLINT AS continuation, 'matched' AS status, NULL::VARCHAR AS reason,
-                   {literal(package.passes[0].name)} AS "pass", {tail},
+                   {literal(keyed(package)[0].name)} AS "pass", {tail},
                    coalesce(o.difference, 0)::BIGINT AS difference, {end}
             FROM {given_keys} LEFT JOIN odd o ON o.group_key = {key} AND o.currency = t.currency
             WHERE t.is_live AND {key} IS NOT NULL AND coalesce(o.is_matched, TRUE)""")

@@ -19,6 +19,7 @@ from actuals_pipelines.domain.package import MatchingPackage, Pass, Side
 from actuals_pipelines.report.candidates import CANDIDATES, candidates_of
 from actuals_pipelines.report.engine import over, shaped
 from actuals_pipelines.report.group_id import GROUP, GroupId
+from actuals_pipelines.report.proposals import proposal_sentence, proposed_lines
 from actuals_pipelines.report.wanted import Wanted, columns_of, condition
 from actuals_pipelines.report.words import SIDES, plural, reason_in_words
 
@@ -98,17 +99,21 @@ class _Group:
         return Money(minor_units, self.id.currency)
 
 
-def explain(rows: pa.Table, wanted: Wanted, facts: CloseFacts) -> tuple[Explanation, ...]:
+def explain(
+    rows: pa.Table, wanted: Wanted, facts: CloseFacts, proposals: pa.Table | None = None
+) -> tuple[Explanation, ...]:
     """Explain every group of this close that a wanted row is in; nothing if the close has no such row.
 
     Args:
         rows: the close's rows.
+        proposals: what its keyless passes found; None: nothing.
     """
+    proposed = proposed_lines(rows, proposals, facts.package.name)
     with over(rows=rows) as con:
         condition_sql, values = condition(wanted, facts.package.name, columns_of(con, "rows"))
         found = con.execute(f"SELECT DISTINCT {GROUP} FROM rows WHERE {condition_sql} ORDER BY ALL", values).fetchall()
         grouped = [GroupId(facts.package.name, *each) for each in found if each[0] is not None]
-        explained = [_explain_group(con, group, facts) for group in grouped[:MAX_GROUPS]]
+        explained = [_explain_group(con, group, facts, proposed) for group in grouped[:MAX_GROUPS]]
         if any(each[0] is None for each in found):
             explained.append(_explain_not_relevant(con, condition_sql, values, facts))
         return tuple(explained)
@@ -137,14 +142,16 @@ def not_processed(rows: pa.Table, package: str) -> Explanation:
     )
 
 
-def _explain_group(con: duckdb.DuckDBPyConnection, group_id: GroupId, facts: CloseFacts) -> Explanation:
+def _explain_group(
+    con: duckdb.DuckDBPyConnection, group_id: GroupId, facts: CloseFacts, proposed: pa.Table
+) -> Explanation:
     where, values = condition(Wanted(str(group_id)), group_id.package, ())
     group = _figures(con, group_id, where, values)
     is_open = group.status in ("unmatched", "explained")
     candidates = candidates_of(con, where, values, group.difference) if is_open else CANDIDATES.empty_table()
     sentences = [_status_sentence(group, facts), _sums_sentence(group), *_tolerance_sentences(group, facts)]
     if is_open:
-        sentences.append(_reason_sentence(group, facts))
+        sentences.append(proposal_sentence(proposed, str(group_id)) or _reason_sentence(group, facts))
     if group.status == "explained":
         sentences.append(_category_sentence(group, facts))
     return Explanation(

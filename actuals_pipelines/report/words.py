@@ -16,6 +16,9 @@ REASONS = {
     "key_too_common": "has an id that too many rows share",
     "not_due": "is not due yet",
     "source_late": "waits for a source that is not complete",
+    "proposed": "has no common id, but a pass proposes what it belongs to",
+    "ambiguous": "fits several others equally well",
+    "search_unfinished": "was looked for among too many others to tell",
 }
 """Every reason that the engine gives (MATCHING.md 3), and no other."""
 

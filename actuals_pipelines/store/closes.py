@@ -43,6 +43,7 @@ class Close:
     digest: bytes
     counts: Mapping[str, int]
     changes_file_id: UUID
+    proposals_file_id: UUID | None  # None: nothing was proposed
 
 
 class CloseIsHistory(ActualsError):
@@ -124,6 +125,7 @@ def save_close(
     changes: pa.Table | pa.RecordBatchReader,
     stands_on: Close | None = None,
     checkpoint: pa.Table | pa.RecordBatchReader | None = None,
+    proposals: pa.Table | None = None,
     figures: bytes,
     pins: Mapping[str, Any],
     digest: bytes,
@@ -139,6 +141,7 @@ def save_close(
     Args:
         stands_on: the close whose state the changes continue; None where they are the first.
         checkpoint: the whole state, so that who reads it need not put it together from the closes before.
+        proposals: what keyless passes found; None or no rows: nothing.
         figures: overview, bridge, stock and flow; kept sealed.
         pins: ids, versions, digests and days only: they are kept in clear.
         publications: what this close took in; none that a standing close of another day took in.
@@ -156,6 +159,9 @@ def save_close(
     written = [files.write(env, FileKind.CHANGES, package_id, close_id, changes)]
     if checkpoint is not None:
         written.append(files.write(env, FileKind.STATE, package_id, close_id, checkpoint))
+    parts = list(written)
+    if proposals is not None and proposals.num_rows:
+        written.append(files.write(env, FileKind.RESULTS, package_id, close_id, proposals))
     c = tables.close
     of_day = (c.c.package_id == package_id, c.c.day == day)
     with env.engine.begin() as connection:
@@ -176,13 +182,14 @@ def save_close(
                 counts=dict(counts),
                 figures_sealed=seal_bytes(env, c.c.figures_sealed, close_id, figures),
                 changes_file_id=written[0].id,
+                proposals_file_id=written[-1].id if len(written) > len(parts) else None,
             )
         )
         before = _part_ids(connection, stands_on) if stands_on is not None and checkpoint is None else []
-        parts = [*before, written[-1].id]
+        of_state = [*before, parts[-1].id]
         connection.execute(
             sa.insert(tables.close_part),
-            [{"close_id": close_id, "number": number, "file_id": part} for number, part in enumerate(parts)],
+            [{"close_id": close_id, "number": number, "file_id": part} for number, part in enumerate(of_state)],
         )
         if publications:
             rows = [{"close_id": close_id, "publication_id": one} for one in publications]
@@ -208,6 +215,11 @@ def _part_ids(connection: sa.Connection, close: Close) -> list[UUID]:
 def changes(env: TenantEnvironment, close: Close) -> ds.Dataset:
     """The change file of a close."""
     return _dataset(env, close.changes_file_id)
+
+
+def proposals(env: TenantEnvironment, close: Close) -> pa.Table | None:
+    """What keyless passes found at a close; None for nothing."""
+    return _dataset(env, close.proposals_file_id).to_table() if close.proposals_file_id is not None else None
 
 
 def figures(env: TenantEnvironment, close: Close) -> bytes:
@@ -242,4 +254,5 @@ def _close(row: sa.Row[Any]) -> Close:
         digest=row.digest,
         counts=row.counts,
         changes_file_id=row.changes_file_id,
+        proposals_file_id=row.proposals_file_id,
     )

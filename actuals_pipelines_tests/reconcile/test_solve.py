@@ -468,10 +468,11 @@ def test_one_source_may_be_on_both_sides_with_different_rows() -> None:
     ("package", "words"),
     [
         (
-            replace(ORDERS_VS_PSP, passes=(BY_ID, Pass(name="same amount", by="amount", result="proposed"))),
+            replace(ORDERS_VS_PSP, passes=(BY_ID, Pass(name="same amount", by="amount", result="matched"))),
             "same amount",
         ),
-        (replace(ORDERS_VS_PSP, passes=(BY_ID, Pass(name="sums", by="sum"))), "sums"),
+        (replace(ORDERS_VS_PSP, passes=(BY_ID, Pass(name="sums", by="sum", result="matched"))), "sums"),
+        (replace(ORDERS_VS_PSP, passes=(replace(BY_ID, result="proposed"),)), "transaction id"),
         (replace(ORDERS_VS_PSP, duplicates="set_apart"), "set_apart"),
     ],
 )

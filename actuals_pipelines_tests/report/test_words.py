@@ -7,6 +7,7 @@ from pathlib import Path
 
 from actuals_pipelines import reconcile
 from actuals_pipelines.reconcile import reasons
+from actuals_pipelines.reconcile.proposals import VERDICTS
 from actuals_pipelines.report.words import REASONS, reason_in_words
 
 _MATCHING = (Path(reconcile.__path__[0]) / "MATCHING.md").read_text()
@@ -19,7 +20,7 @@ def test_every_reason_of_the_engine_has_words_and_none_is_never_given() -> None:
     assert decision is not None
     assert table is not None
 
-    given = set(re.findall(r"(?:THEN|ELSE) '(\w+)'", decision[1]))
+    given = {*re.findall(r"(?:THEN|ELSE) '(\w+)'", decision[1]), *VERDICTS}
     promised = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table[1], re.MULTILINE))))
 
     assert len(given) > 5

@@ -176,9 +176,14 @@ def upgrade() -> None:
         sa.Column("counts", JSONB(), server_default="{}", nullable=False),
         sa.Column("figures_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("changes_file_id", sa.Uuid(), nullable=True),
+        sa.Column("proposals_file_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["changes_file_id"],
+            ["data_file.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["proposals_file_id"],
             ["data_file.id"],
         ),
         sa.ForeignKeyConstraint(
