@@ -70,9 +70,7 @@ def key_columns(package: MatchingPackage) -> tuple[str, ...]:
 def keys_of_schemes(package: MatchingPackage) -> dict[str, str]:
     """Key column -> the column of the same scheme's own ids: itself, or that of ids found in texts."""
     own = {name: name for name in (KEY_PREFIX + scheme for scheme in schemes(package))}
-    return own | {
-        name: KEY_PREFIX + each.by for each in package.passes if each.by not in KEYLESS for name in found_columns(each)
-    }
+    return own | {name: KEY_PREFIX + each.by for each in keyed(package) for name in found_columns(each)}
 
 
 def columns_read(package: MatchingPackage, available: Collection[str]) -> frozenset[str]:
