@@ -48,12 +48,26 @@ class HomeFileRefused(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteAccess:
+    """Where sources may fetch files from: `"remote"` in home.json, which is the operator's and not a tenant's."""
+
+    hosts: tuple[str, ...] = ()  # names, or patterns as *.bank.example; none: every host with a public address
+    allow_private: bool = False  # whether a host's address may be private, loopback or link-local
+    import_root: Path | None = None  # file:// URLs only below this folder; None: no file:// at all
+
+
+NOWHERE_PRIVATE = RemoteAccess()
+"""What holds where home.json says nothing: public addresses alone, and no folder of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """Where one home's things lie. Paths only: opening any of them is another room's work."""
 
     root: Path
     uuid: UUID
     four_eyes: bool = True  # whether a release needs a second person: `"four_eyes": false` in home.json waives it
+    remote: RemoteAccess = NOWHERE_PRIVATE
     location: str | None = None  # the home as this code location sees it: views and keyrings of its own tenants
 
     @property
@@ -150,7 +164,20 @@ def read_home(folder: Path) -> Home:
         raise HomeFileRefused(str(file), "it is not the JSON that `actuals init` wrote") from None
     if not isinstance(four_eyes, bool):
         raise HomeFileRefused(str(file), '"four_eyes" is neither true nor false')
-    return Home(root=folder, uuid=home, four_eyes=four_eyes)
+    return Home(root=folder, uuid=home, four_eyes=four_eyes, remote=_remote_access(file, content.get("remote", {})))
+
+
+def _remote_access(file: Path, content: object) -> RemoteAccess:
+    if not isinstance(content, dict) or content.keys() - {"hosts", "allow_private", "import_root"}:
+        raise HomeFileRefused(str(file), '"remote" may hold "hosts", "allow_private" and "import_root" alone')
+    hosts, allow, root = content.get("hosts", []), content.get("allow_private", False), content.get("import_root")
+    if not isinstance(hosts, list) or not all(isinstance(host, str) and host for host in hosts):
+        raise HomeFileRefused(str(file), '"hosts" in "remote" is no list of host names')
+    if not isinstance(allow, bool):
+        raise HomeFileRefused(str(file), '"allow_private" in "remote" is neither true nor false')
+    if root is not None and not (isinstance(root, str) and Path(root).is_absolute()):
+        raise HomeFileRefused(str(file), '"import_root" in "remote" is no absolute path')
+    return RemoteAccess(tuple(hosts), allow, Path(root) if root else None)
 
 
 def operator() -> str:

@@ -15,6 +15,9 @@ from actuals_pipelines.database.tables import CONTROL, TENANT
 ROWS = "select, insert, update, delete"
 
 _HIDDEN_FROM_READERS = frozenset({"secret", "oauth_token", "error_original"})
+_READABLE = {  # where readers may not see every column
+    "sftp_connection": "select (source_id, public_key, host_key, refused_host_key, changed_at)",
+}
 _NARROW = {  # where `app` and `control` may not do everything with rows
     "audit_outbox": "select, insert",
     "policy": "select",
@@ -40,7 +43,8 @@ def tenant_grants(role: str) -> dict[str, str]:
     if role == "door":
         return dict(_DOOR)
     if role == "ro":
-        return {name: "select" for name in sorted(TENANT.tables) if name not in _HIDDEN_FROM_READERS}
+        shown = (name for name in sorted(TENANT.tables) if name not in _HIDDEN_FROM_READERS)
+        return {name: _READABLE.get(name, "select") for name in shown}
     return {name: _NARROW.get(name, ROWS) for name in sorted(TENANT.tables)}
 
 

@@ -275,6 +275,35 @@ oauth_token = sa.Table(
     sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),
 )
 
+sftp_connection = sa.Table(  # how a source that fetches by sFTP and its server know one another
+    "sftp_connection",
+    TENANT,
+    sa.Column("source_id", sa.Uuid, sa.ForeignKey("source.id"), primary_key=True),
+    sa.Column("public_key", sa.Text),  # ours
+    sa.Column("private_sealed", sa.LargeBinary),
+    sa.Column("host_key", sa.Text),  # the server's, as a person accepted it
+    sa.Column("refused_host_key", sa.Text),  # fingerprint of another that it showed: the source stands still
+    sa.Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+remote_file = sa.Table(  # each version of a file that a look at a remote folder found
+    "remote_file",
+    TENANT,
+    _id(),
+    sa.Column("source_id", sa.Uuid, sa.ForeignKey("source.id"), nullable=False),
+    sa.Column(
+        "name_mac", sa.Uuid, nullable=False
+    ),  # keyed digest of its name, which may hold personal data; the same after a move
+    sa.Column("path_sealed", sa.LargeBinary, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),  # when it was changed, in the other side's words
+    sa.Column("seen_at", _TIME, nullable=False, server_default=_NOW),  # when a look found this version first
+    sa.Column("unit_id", sa.Uuid, sa.ForeignKey("unit.id")),  # what it became; its digest stands there
+    sa.Column("settled_at", _TIME),  # moved or deleted over there
+    sa.Column("refused", sa.Text),  # why it is not fetched
+    sa.UniqueConstraint("source_id", "name_mac", "size_bytes", "version"),
+)
+
 error_original = sa.Table(  # what a library really said; texts may hold values, so it is sealed
     "error_original",
     TENANT,

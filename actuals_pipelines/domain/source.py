@@ -15,6 +15,8 @@ class SourceKind(StrEnum):
     SFTP = "sftp"  # the customer drops files at our door
     INBOX = "inbox"  # the customer pushes to our API
     OAUTH_API = "oauth_api"  # we pull
+    SFTP_REMOTE = "sftp_remote"  # we fetch files from their server
+    FILES = "files"  # we fetch files from a bucket or an import folder
     DERIVED = "derived"  # another source's raw records, mapped again
 
 
@@ -23,6 +25,10 @@ class SideFile(StrEnum):
 
     DONE = "done"  # says that all was sent
     SHA256 = "sha256"  # holds the digest, too
+
+
+FETCHED = (SourceKind.SFTP_REMOTE, SourceKind.FILES)
+"""Kinds whose files we fetch from where they lie."""
 
 
 class ProcessingSet(StrEnum):
@@ -108,9 +114,9 @@ class Source:
     folder: str | None = None  # sftp: as senders see it, beside the source's name
     side_file: SideFile | None = None  # sftp: a dropped file counts when this one came, too
     connector: str | None = None  # oauth_api: the declarative connector's name
-    connection: Mapping[str, str] = field(default_factory=dict)  # oauth_api: base URL, secret's name, ...
+    connection: Mapping[str, str] = field(default_factory=dict)  # what we reach out to: URL or host, secret's name, ...
     repull_days: int = 3  # oauth_api: how many past days the schedule asks for again
-    day_from: str = "arrival"  # inbox: "timestamp" takes the event's own day instead of the day it arrived
+    day_from: str = "arrival"  # inbox: "timestamp" takes the event's own day; fetched files: "name" the one in the name
     raw_days: int = 100  # after so many days the unit's raw key is destroyed
     expected: Expected | None = None
     expectations: tuple[Mapping[str, object], ...] = ()  # row-level Great Expectations, from YAML

@@ -7,7 +7,7 @@ from actuals_pipelines.landing.arrivals import Unclaimed, claim_arrivals, count_
 from actuals_pipelines.landing.derived import derive_units, units_sharing
 from actuals_pipelines.landing.inbox import land_inbox, mark_rejects
 from actuals_pipelines.landing.raw import RawGone, destroy_raw, expire_raw, open_unit, unit_name
-from actuals_pipelines.landing.streams import EmptyDelivery, land
+from actuals_pipelines.landing.streams import EmptyDelivery, land, land_fetched
 from actuals_pipelines.landing.unnamed import delete_unnamed
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "destroy_raw",
     "expire_raw",
     "land",
+    "land_fetched",
     "land_inbox",
     "look_again",
     "mark_rejects",

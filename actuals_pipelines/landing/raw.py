@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from actuals_pipelines.database import tables, units
 from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.encryption.columns import open_from_door
-from actuals_pipelines.encryption.container import ContainerAad, ContainerWriter, Kind, read_container
+from actuals_pipelines.encryption.container import ContainerAad, ContainerDigest, ContainerWriter, Kind, read_container
 from actuals_pipelines.encryption.durable import sync_folder
 from actuals_pipelines.errors import ActualsError
 
@@ -36,6 +37,7 @@ FOLDER = "raw"
 NAME_KIND = "arrival.name"
 """What a sealed file name is called when it is sealed and opened; doors use the same."""
 
+_SYNCED_AT_ONCE = 16
 _DEFAULT_RAW_DAYS = 100  # of a source that the tenant's configuration no longer has
 
 
@@ -65,12 +67,25 @@ class Sealed:
     digest: bytes  # keyed, of the plaintext
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A container that lies aside: whole, and not on the disk for sure before `keep`."""
+
+    file_id: UUID
+    digest: ContainerDigest
+    plain_sha256: bytes
+
+
 def seal(env: TenantEnvironment, source_id: UUID, file_id: UUID, chunks: Iterable[bytes]) -> Sealed:
     """Write a container, streaming: aside, synced, then named. A failure leaves no file."""
-    folder = env.prefix / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / file_id.hex
-    aside = folder / f"{file_id.hex}.aside"
+    [sealed] = keep(env, [write_aside(env, source_id, file_id, chunks)])
+    return sealed
+
+
+def write_aside(env: TenantEnvironment, source_id: UUID, file_id: UUID, chunks: Iterable[bytes]) -> Written:
+    """Write a container, streaming. A failure leaves no file; else `keep` or `discard` it."""
+    (env.prefix / FOLDER).mkdir(mode=0o700, exist_ok=True)
+    aside = _aside(env, file_id)
     plain = hashlib.sha256()
     try:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -80,14 +95,57 @@ def seal(env: TenantEnvironment, source_id: UUID, file_id: UUID, chunks: Iterabl
                 plain.update(chunk)
                 writer.write(chunk)
             written = writer.finish()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
+    except BaseException:
         aside.unlink(missing_ok=True)
-    sync_folder(folder)
-    digest = keyed_digest(env, plain.digest())
-    return Sealed(file_id, f"{FOLDER}/{file_id.hex}", written.size_bytes, written.sha256, written.sealed_key, digest)
+        raise
+    return Written(file_id, written, plain.digest())
+
+
+def keep(env: TenantEnvironment, written: Sequence[Written]) -> list[Sealed]:
+    """Bring containers onto the disk for sure and give them their names; the disk syncs many for the price of a few.
+
+    A failure leaves none of them.
+    """
+    folder = env.prefix / FOLDER
+    try:
+        with ThreadPoolExecutor(min(len(written), _SYNCED_AT_ONCE) or 1) as pool:
+            list(pool.map(_sync, (_aside(env, each.file_id) for each in written)))
+        for each in written:
+            os.replace(_aside(env, each.file_id), folder / each.file_id.hex)
+        sync_folder(folder)
+    except BaseException:
+        for each in written:
+            discard(env, each.file_id)
+        raise
+    return [
+        Sealed(
+            each.file_id,
+            f"{FOLDER}/{each.file_id.hex}",
+            each.digest.size_bytes,
+            each.digest.sha256,
+            each.digest.sealed_key,
+            keyed_digest(env, each.plain_sha256),
+        )
+        for each in written
+    ]
+
+
+def discard(env: TenantEnvironment, file_id: UUID) -> None:
+    """Delete a container that no row names, kept or aside."""
+    (env.prefix / FOLDER / file_id.hex).unlink(missing_ok=True)
+    _aside(env, file_id).unlink(missing_ok=True)
+
+
+def _aside(env: TenantEnvironment, file_id: UUID) -> Path:
+    return env.prefix / FOLDER / f"{file_id.hex}.aside"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_container(env: TenantEnvironment, path: str, source_id: UUID, sealed_key: bytes, sha256: bytes) -> BinaryIO:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, BinaryIO
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
@@ -16,7 +16,8 @@ from actuals_pipelines.domain.unit import Unit
 from actuals_pipelines.encryption.columns import seal_to_public
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.landing import raw
-from actuals_pipelines.landing.record import lock_landing, record_unit
+from actuals_pipelines.landing.raw import Written
+from actuals_pipelines.landing.record import Delivery, lock_landing, record_unit, record_units
 from actuals_pipelines.tenants import audit
 
 if TYPE_CHECKING:
@@ -67,33 +68,21 @@ def land(
         source_id = units.source_id(connection, source.name)
     arrival_id = uuid4()
     sealed = raw.seal(env, source_id, arrival_id, _chunks(stream))
-    path = env.prefix / sealed.path
     if sealed.size_bytes == 0:
-        path.unlink()
+        raw.discard(env, arrival_id)
         raise EmptyDelivery(source.name, delivery)
-    name_sealed = None
-    if name is not None:
-        name_sealed = seal_to_public(env.keys.public_key, raw.NAME_KIND, arrival_id, name.encode())
+    name_sealed = None if name is None else _sealed_name(env, arrival_id, name)
     u = tables.unit
     with env.engine.begin() as connection:
         lock_landing(connection, source_id)
         mine = (u.c.source_id == source_id, u.c.partition == partition, u.c.digest == sealed.digest)
         known = units.units_where(connection, *mine, u.c.delivery == delivery)
         if known:
-            path.unlink()
+            raw.discard(env, arrival_id)
             return known[0]
         connection.execute(
             sa.insert(tables.arrival).values(
-                id=arrival_id,
-                door=door,
-                source_id=source_id,
-                delivery=delivery,
-                name_sealed=name_sealed,
-                partition=partition,
-                path=sealed.path,
-                size_bytes=sealed.size_bytes,
-                container_sha256=sealed.container_sha256,
-                content_mac=sealed.digest,
+                _arrival(source_id, door, Delivery(partition, delivery, sealed, name_sealed))
             )
         )
         unit = record_unit(connection, source, source_id, partition, delivery, sealed=sealed, name_sealed=name_sealed)
@@ -101,6 +90,51 @@ def land(
             audit.record(connection, "source.upload", unit.id)
     log.info("unit landed: tenant=%s unit=%s door=%s repeat_of=%s", env.ref.uuid, unit.id, door, unit.repeat_of)
     return unit
+
+
+def land_fetched(
+    env: TenantEnvironment,
+    connection: sa.Connection,
+    source: Source,
+    source_id: UUID,
+    fetched: Sequence[tuple[Written, str, date, str]],
+) -> list[Unit]:
+    """Make units of files that were fetched, in the caller's transaction, in which it notes that it has them.
+
+    A failure, or a transaction that is not committed, leaves containers that nobody can open (`delete_unnamed`).
+
+    Args:
+        fetched: each container that was written aside, with its delivery, day and name.
+    """
+    kept = raw.keep(env, [written for written, _, _, _ in fetched])
+    deliveries = [
+        Delivery(day, delivery, sealed, _sealed_name(env, sealed.file_id, name))
+        for sealed, (_, delivery, day, name) in zip(kept, fetched, strict=True)
+    ]
+    lock_landing(connection, source_id)
+    rows = [_arrival(source_id, "fetch", each) for each in deliveries]
+    connection.execute(sa.insert(tables.arrival).values(rows))
+    return record_units(connection, source, source_id, deliveries)
+
+
+def _arrival(source_id: UUID, door: str, delivery: Delivery) -> dict[str, object]:
+    sealed = delivery.sealed
+    return {
+        "id": sealed.file_id,
+        "door": door,
+        "source_id": source_id,
+        "delivery": delivery.name,
+        "name_sealed": delivery.name_sealed,
+        "partition": delivery.partition,
+        "path": sealed.path,
+        "size_bytes": sealed.size_bytes,
+        "container_sha256": sealed.container_sha256,
+        "content_mac": sealed.digest,
+    }
+
+
+def _sealed_name(env: TenantEnvironment, arrival_id: UUID, name: str) -> bytes:
+    return seal_to_public(env.keys.public_key, raw.NAME_KIND, arrival_id, name.encode())
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:

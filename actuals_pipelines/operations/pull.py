@@ -21,7 +21,7 @@ def land_pull(environment: TenantEnvironment, source: Source, day: date, *, now:
 
     Raises:
         SecretMissing: the source names a secret that was never set.
-        Transient, Terminal (`sources.oauth_api.failures`): may be asked again later, or not.
+        Transient, Terminal (`sources.failures`): may be asked again later, or not.
     """
     connector = load_connector(source.connector or "")
     connection = dict(source.connection)

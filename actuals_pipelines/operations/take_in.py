@@ -15,7 +15,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from actuals_pipelines.domain.source import Source, SourceKind
+from actuals_pipelines.domain.source import FETCHED, Source, SourceKind
 from actuals_pipelines.domain.unit import GenerationState, Unit, Verdict
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.expressions import ExpressionRefused
@@ -30,10 +30,12 @@ from actuals_pipelines.landing import (
 )
 from actuals_pipelines.normalise import IterateRefused, MappedColumnMissing, MappingRefused
 from actuals_pipelines.operations.days import day_results, standing_generations
+from actuals_pipelines.operations.fetch import fetch
 from actuals_pipelines.operations.pull import land_pull
 from actuals_pipelines.operations.results import ARRIVALS_REFUSED, DayResult
 from actuals_pipelines.operations.units_read import CHUNK_ROWS, EqualsApart, UnitRead
 from actuals_pipelines.readers import FileRefused, open_reader
+from actuals_pipelines.settings import NOWHERE_PRIVATE, RemoteAccess
 from actuals_pipelines.store import catalogue, generations
 from actuals_pipelines.store.generations import Generation
 from actuals_pipelines.store.publish import publish as publish_day
@@ -49,15 +51,28 @@ READABLE = "readable"
 """The check that a unit which cannot be read at all fails; a person cannot release it."""
 
 
-def land(environment: TenantEnvironment, source: Source, days: Sequence[date], *, now: datetime) -> list[DayResult]:
+def land(
+    environment: TenantEnvironment,
+    source: Source,
+    days: Sequence[date],
+    *,
+    now: datetime,
+    access: RemoteAccess = NOWHERE_PRIVATE,
+) -> list[DayResult]:
     """Bring in what the source delivered for these days.
 
     A pull asks the API for each day. Files and inbox events are claimed whatever their day is: they have landed, and
-    a day outside this range is found waiting at the next look. What is derived from the source lands with it.
+    a day outside this range is found waiting at the next look. Files elsewhere are fetched as `operations.fetch` says.
+    What is derived from the source lands with it.
+
+    Args:
+        access: where files may be fetched from.
     """
     if source.kind is SourceKind.OAUTH_API:
         for day in days:
             land_pull(environment, source, day, now=now)
+    elif source.kind in FETCHED:
+        fetch(environment, source, days, access=access, now=now)
     elif source.kind is SourceKind.INBOX:
         land_inbox(environment, source, now)
     elif source.kind is not SourceKind.DERIVED:

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from actuals_pipelines.domain.package import MatchingPackage
-from actuals_pipelines.domain.source import Source, SourceKind
+from actuals_pipelines.domain.source import FETCHED, Source, SourceKind
 from actuals_pipelines.operations.loaded import LoadedTenant
 from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.orchestration.home import HomeResource
@@ -53,7 +53,7 @@ def tenant_assets(loaded: LoadedTenant, days: dg.DailyPartitionsDefinition) -> l
 def _raw(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     """Build `<tenant>/<source>/raw`: what the source delivered for a day, landed byte for byte and sealed."""
     prefix = loaded.asset_prefix
-    pulls = source.kind is SourceKind.OAUTH_API
+    reaches_out = source.kind in (SourceKind.OAUTH_API, *FETCHED)
 
     @dg.asset(
         key=[prefix, source.name, "raw"],
@@ -63,7 +63,7 @@ def _raw(loaded: LoadedTenant, source: Source, days: dg.DailyPartitionsDefinitio
         pool=loaded.pool,
         group_name=prefix,
         kinds={source.kind.value},
-        retry_policy=RETRY_TRANSIENT if pulls else None,
+        retry_policy=RETRY_TRANSIENT if reaches_out else None,
         description=f"What {source.name} delivered, byte for byte and sealed ({source.kind.value}, {source.format}).",
     )
     def raw(context: dg.AssetExecutionContext, home: HomeResource) -> None:

@@ -12,7 +12,7 @@ from actuals_pipelines.orchestration.home import HomeResource
 from actuals_pipelines.orchestration.housekeeping import DAILY, housekeeping
 from actuals_pipelines.orchestration.io_manager import refusing_io_manager
 from actuals_pipelines.orchestration.jobs import days_of, reconcile_job, take_in_job, zone_name
-from actuals_pipelines.orchestration.schedules import nightly_close, repull
+from actuals_pipelines.orchestration.schedules import fetch_new, nightly_close, repull
 from actuals_pipelines.orchestration.sensors import arrivals_sensor, published_sensor
 
 LOOK_EVERY_SECONDS = 30
@@ -38,6 +38,8 @@ def build_definitions(
         sensors.append(arrivals_sensor(take_in, f"arrivals_{zone_name(zone)}", group, look_every_seconds))
         again = repull(take_in, group, zone, start, f"repull_{zone_name(zone)}")
         schedules += [again] if again else []
+        looking = fetch_new(take_in, group, zone, f"fetch_{zone_name(zone)}")
+        schedules += [looking] if looking else []
         reconcile = reconcile_job(zone, group, days)
         if reconcile:
             jobs.append(reconcile)

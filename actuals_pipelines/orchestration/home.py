@@ -32,8 +32,9 @@ class HomeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def land(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
         """Bring in what the source delivered for these days, byte for byte and sealed."""
-        with self.tenant(prefix).opened(f"raw {source.name}") as environment:
-            return land(environment, source, days, now=now())
+        loaded = self.tenant(prefix)
+        with loaded.opened(f"raw {source.name}") as environment:
+            return land(environment, source, days, now=now(), access=loaded.home.remote)
 
     def judge(self, prefix: str, source: Source, days: Sequence[date]) -> list[DayResult]:
         """Normalise and judge every landed unit of these days that has no verdict yet."""

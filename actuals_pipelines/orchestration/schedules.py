@@ -1,4 +1,4 @@
-"""Schedules: each tenant's nightly close, and the pull of the last days again, for what was booked late."""
+"""Schedules: each tenant's nightly close, the pull of the last days again, and the look for files to fetch."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -8,12 +8,13 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from actuals_pipelines.domain.source import SourceKind
+from actuals_pipelines.domain.source import FETCHED, SourceKind
 from actuals_pipelines.operations.loaded import LoadedTenant
-from actuals_pipelines.orchestration.sensors import TENANTS_TAG
+from actuals_pipelines.orchestration.sensors import TENANTS_TAG, busy_tenants
 
 CLOSE_AT = "30 5 * * *"
 REPULL_AT = "0 4 * * *"
+FETCH_AT = "*/15 * * * *"
 
 
 def nightly_close(
@@ -91,6 +92,51 @@ def repull(
         )
 
     return pull_again
+
+
+def fetch_new(
+    job: UnresolvedAssetJobDefinition, tenants: Sequence[LoadedTenant], time_zone: str, name: str
+) -> dg.ScheduleDefinition | None:
+    """Look into every remote folder for new files, and take them in; a tenant in a run is left for the next time."""
+    fetched = [
+        (loaded.asset_prefix, source.name)
+        for loaded in tenants
+        for source in loaded.tenant.sources
+        if source.kind in FETCHED
+    ]
+    if not fetched:
+        return None
+
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=FETCH_AT,
+        execution_timezone=time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Looks into every remote folder for new files and takes them in, in one run.",
+    )
+    def look(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        busy = busy_tenants(context.instance)
+        free = [(prefix, source) for prefix, source in fetched if prefix not in busy]
+        if not free:
+            return dg.SkipReason("Every tenant with a remote folder is in a run.")
+        tick = context.scheduled_execution_time
+        today = _local_day(tick, time_zone).isoformat()
+        keys = [
+            dg.AssetKey([prefix, source, step]) for prefix, source in free for step in ("raw", "validated", "stored")
+        ]
+        return dg.RunRequest(
+            run_key=f"{name}:{tick.isoformat()}",
+            asset_selection=keys,
+            # As a range of one day, which the multi-day assets of a run are always asked for.
+            tags={
+                ASSET_PARTITION_RANGE_START_TAG: today,
+                ASSET_PARTITION_RANGE_END_TAG: today,
+                TENANTS_TAG: ",".join(sorted({prefix for prefix, _ in free})),
+            },
+        )
+
+    return look
 
 
 def _local_day(tick: datetime, time_zone: str) -> date:

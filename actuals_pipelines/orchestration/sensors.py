@@ -108,7 +108,7 @@ def _sensor(
     def look(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
         wanted: list[Wanted] = []
         troubles = []
-        busy = _busy_tenants(context.instance)
+        busy = busy_tenants(context.instance)
         for loaded in home.tenants():
             if loaded.asset_prefix not in prefixes or loaded.asset_prefix in busy:
                 continue
@@ -121,7 +121,7 @@ def _sensor(
     return look
 
 
-def _busy_tenants(instance: dg.DagsterInstance) -> set[str]:
+def busy_tenants(instance: dg.DagsterInstance) -> set[str]:
     """Tenants that a queued or started run touches, whoever started it: sensor, schedule or a person in the UI."""
     busy: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT)):

@@ -9,13 +9,26 @@ from datetime import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from actuals_pipelines.domain.source import Expected, FieldMapping, Minimisation, ProcessingSet, Source, SourceKind
+from actuals_pipelines.domain.fetching import KEYS, Fetching, FetchingRefused
+from actuals_pipelines.domain.source import (
+    FETCHED,
+    Expected,
+    FieldMapping,
+    Minimisation,
+    ProcessingSet,
+    Source,
+    SourceKind,
+)
 from actuals_pipelines.tenants.parse_package import complain_of_missing_fields, read_mapping
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest
 
 SCHEMES = ("https", "sftp")
 """What we may connect to; nothing else, so that a file cannot make us read local files or plain text protocols."""
+
+_BUCKETS = ("s3", "gs", "gcs", "abfs", "file")  # file only below the home's import root, which is looked at when opened
+_SFTP_NEEDS, _SFTP_MAY = ("host", "user"), ("port", "folder", "password")
+_URL_MAY = ("access_key", "secret_key", "account", "account_key", "region", "endpoint")
 
 _READABLE = (
     *("kind", "status", "booked_on", "value_date", "timestamp"),
@@ -176,13 +189,17 @@ def _check_connection(place: Place, kind: SourceKind) -> None:
         place.complain("a key 'connector' in a source of kind oauth_api", "none", "Name the connector.")
     if is_pull and not place["connection"]["base_url"].exists:
         place.complain("a key 'base_url' in the connection of a source of kind oauth_api", "none", "Add the API's URL.")
-    for key in ("connector", "connection", "repull_days"):
+    if kind in FETCHED:
+        _check_fetching(place["connection"], kind)
+    elif place["day_from"].text() == "name":
+        place["day_from"].complain("'name' only where files are fetched", f"kind {kind.value}", "Remove it.")
+    for key in ("connector", "repull_days", *(() if kind in FETCHED else ("connection",))):
         if place[key].exists and not is_pull:
             place[key].complain_at_key(f"{key!r} only at kind oauth_api", f"kind {kind.value}", "Remove it.")
     for key, part in place["connection"].fields().items():
         text = part.text()
-        if "://" in text:
-            _check_url(part, text)
+        if "://" in text and key not in KEYS:
+            _check_url(part, text, _BUCKETS if kind is SourceKind.FILES and key == "url" else SCHEMES)
         elif key.endswith(("secret", "password", "token", "key")) and not _NAME.fullmatch(text):
             part.complain(
                 "the name of a secret (small letters, digits, _)",
@@ -191,7 +208,28 @@ def _check_connection(place: Place, kind: SourceKind) -> None:
             )
 
 
-def _check_url(place: Place, text: str) -> None:
+def _check_fetching(place: Place, kind: SourceKind) -> None:
+    """Where the files lie, and how they are fetched; no key that nobody reads."""
+    needed = _SFTP_NEEDS if kind is SourceKind.SFTP_REMOTE else ("url",)
+    for key in needed:
+        if not place[key].exists:
+            place.complain(
+                f"a key {key!r} in the connection of a source of kind {kind.value}", "none", f"Add `{key}:`."
+            )
+    known = (*needed, *KEYS, *(_SFTP_MAY if kind is SourceKind.SFTP_REMOTE else _URL_MAY))
+    for key, part in place.fields().items():
+        if key not in known:
+            part.complain_at_key("a key of a connection of this kind", repr(key), nearest(key, known))
+    port = place["port"].text("22")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        place["port"].complain("a port from 1 to 65535", "something else", "sFTP's own is 22.")
+    try:
+        Fetching.of(place.mapping())
+    except FetchingRefused as refused:
+        place[refused.key].complain(refused.expected, "something else", "Correct or remove this line.")
+
+
+def _check_url(place: Place, text: str, schemes: Sequence[str] = SCHEMES) -> None:
     """Refuse a URL that carries credentials or a scheme that is not allowed; its text is not repeated."""
     try:
         url = urlsplit(text)
@@ -199,9 +237,9 @@ def _check_url(place: Place, text: str) -> None:
     except ValueError:
         place.complain("a URL", "something else", "Write it as in https://api.example.com/v1.")
         return
-    if url.scheme not in SCHEMES:
-        place.complain(f"a URL of scheme {' or '.join(SCHEMES)}", f"{url.scheme!r}", "Other schemes are not allowed.")
-    if not host:
+    if url.scheme not in schemes:
+        place.complain(f"a URL of scheme {' or '.join(schemes)}", f"{url.scheme!r}", "Other schemes are not allowed.")
+    if not host and url.scheme != "file":
         place.complain("a URL with a host", "none", "Write it as in https://api.example.com/v1.")
     query = {key.lower() for key, _ in parse_qsl(url.query, keep_blank_values=True)}
     if "@" in url.netloc or any(word in query for word in _SECRET_WORDS):

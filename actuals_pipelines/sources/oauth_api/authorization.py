@@ -18,18 +18,18 @@ from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
+from actuals_pipelines.sources.failures import SourceFailed
 from actuals_pipelines.sources.oauth_api.answers import check_status
 from actuals_pipelines.sources.oauth_api.connector import ClientAuthentication, Connector, Grant
 from actuals_pipelines.sources.oauth_api.failures import (
     AnswerUnreadable,
     ClientRefused,
     GrantRefused,
-    PullFailed,
     RequestRefused,
 )
 from actuals_pipelines.sources.oauth_api.https import https_session, joined
-from actuals_pipelines.sources.oauth_api.retry import Sleep, persistently
 from actuals_pipelines.sources.oauth_api.tokens import Credentials, Token, TokenStore
+from actuals_pipelines.sources.retry import Sleep, persistently
 
 _LIFE_SECONDS = 3600  # where the API does not say (expires_in is only recommended); a 401 tells us otherwise
 
@@ -172,7 +172,7 @@ def _asked(
     session.register_compliance_hook("refresh_token_response", checked)
     try:
         ask(session, url)
-    except PullFailed:
+    except SourceFailed:
         raise
     except InvalidClientError:
         raise ClientRefused(where, "invalid_client") from None

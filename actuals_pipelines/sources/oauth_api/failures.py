@@ -1,44 +1,8 @@
-"""What can go wrong with a pull. The type tells whether to ask again: transient passes by itself, terminal does not.
-
-Texts name connector, method, host and path; never a query, header, body or the library's own words, which may hold
-tokens and customers' values.
-"""
+"""What can go wrong with a pull, beside what its two bases say. Texts name connector, method, host and path."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
-
-from actuals_pipelines.errors import ActualsError
-
-
-class PullFailed(ActualsError):
-    """A pull did not succeed. `where` is "connector psp, GET https://host/v1/payouts", `found` what came instead."""
-
-    what: ClassVar[str]
-    advice: ClassVar[str]
-
-    def __init__(self, where: str, found: str) -> None:
-        super().__init__(where, found)
-        self.where, self.found = where, found
-
-    def __str__(self) -> str:
-        return f"{self.what} ({self.where}): {self.found}. {self.advice}"
-
-
-class Transient(PullFailed):
-    """May pass by itself: asked again with growing pauses, later given up and left to the next scheduled pull."""
-
-    retry_after_seconds: float | None = None  # as the API asked for
-
-    def given_up(self, attempts: int) -> Self:
-        """The same, told after the last attempt."""
-        error = type(self)(self.where, f"{self.found}, at the last of {attempts} attempts")
-        error.retry_after_seconds = self.retry_after_seconds
-        return error
-
-
-class Terminal(PullFailed):
-    """Asking again would give the same: somebody must change something."""
+from actuals_pipelines.sources.failures import Terminal, Transient
 
 
 class ConnectionLost(Transient):

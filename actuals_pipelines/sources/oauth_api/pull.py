@@ -18,8 +18,8 @@ from actuals_pipelines.sources.oauth_api.connector import Connector, Endpoint
 from actuals_pipelines.sources.oauth_api.failures import AnswerRefused
 from actuals_pipelines.sources.oauth_api.https import https_session, joined
 from actuals_pipelines.sources.oauth_api.paging import PageRequest, first_request, next_request, read_page
-from actuals_pipelines.sources.oauth_api.retry import Sleep, persistently
 from actuals_pipelines.sources.oauth_api.tokens import Credentials, TokenStore
+from actuals_pipelines.sources.retry import Sleep, persistently
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actuals_pipelines.sources.failures import SourceFailed, Terminal, Transient
 from actuals_pipelines.sources.oauth_api.connector import Connector, ConnectorMissing, Limits, load_connector
 from actuals_pipelines.sources.oauth_api.failures import (
     AccessRefused,
@@ -21,13 +22,10 @@ from actuals_pipelines.sources.oauth_api.failures import (
     CertificateRefused,
     ClientRefused,
     ConnectionLost,
-    PullFailed,
     RateLimited,
     RedirectRefused,
     RequestRefused,
     ServerFailed,
-    Terminal,
-    Transient,
 )
 from actuals_pipelines.sources.oauth_api.pull import ConnectionIncomplete, Page, pull
 from actuals_pipelines.sources.oauth_api.tokens import Credentials, Token
@@ -249,7 +247,7 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(caller: Caller)
 @pytest.mark.parametrize(
     ("status", "error"), [(403, AccessRefused), (404, RequestRefused), (400, RequestRefused)], ids=str
 )
-def test_what_asking_again_cannot_mend_is_asked_once(caller: Caller, status: int, error: type[PullFailed]) -> None:
+def test_what_asking_again_cannot_mend_is_asked_once(caller: Caller, status: int, error: type[SourceFailed]) -> None:
     caller.emulator.fails({"kind": "status", "status": status, "times": -1})
 
     with pytest.raises(error, match=f"HTTP {status}"):

@@ -234,6 +234,43 @@ def upgrade() -> None:
         sa.UniqueConstraint("source_id", "partition", "delivery", "digest"),
     )
     op.create_table(
+        "sftp_connection",
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("public_key", sa.Text(), nullable=True),
+        sa.Column("private_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("host_key", sa.Text(), nullable=True),
+        sa.Column("refused_host_key", sa.Text(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["source.id"],
+        ),
+        sa.PrimaryKeyConstraint("source_id"),
+    )
+    op.create_table(
+        "remote_file",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("name_mac", sa.Uuid(), nullable=False),
+        sa.Column("path_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("refused", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["source.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["unit_id"],
+            ["unit.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("source_id", "name_mac", "size_bytes", "version"),
+    )
+    op.create_table(
         "generation",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("unit_id", sa.Uuid(), nullable=False),

@@ -1,23 +1,37 @@
-"""Asking again: transient failures only, with growing pauses, or as long as the API says."""
+"""Asking again: transient failures only, with growing pauses, or as long as the other side says."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from actuals_pipelines.sources.oauth_api.connector import Limits
-from actuals_pipelines.sources.oauth_api.failures import Transient
+from actuals_pipelines.sources.failures import Transient
 
 Answer = TypeVar("Answer")
 Sleep = Callable[[float], None]
 
+
+class Patience(Protocol):
+    """How often to ask, and for how long at most to wait where the other side says how long."""
+
+    @property
+    def attempts(self) -> int:
+        """In all, the first included."""
+        ...
+
+    @property
+    def longest_pause_seconds(self) -> float:
+        """A longer one is not waited for."""
+        ...
+
+
 _growing = wait_random_exponential(multiplier=0.5, max=30)
 
 
-def persistently(ask: Callable[[], Answer], limits: Limits, sleep: Sleep = time.sleep) -> Answer:
+def persistently(ask: Callable[[], Answer], limits: Patience, sleep: Sleep = time.sleep) -> Answer:
     """Call `ask` until it answers, at most `limits.attempts` times.
 
     Raises:
