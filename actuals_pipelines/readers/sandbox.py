@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -27,11 +27,13 @@ from actuals_pipelines.readers.parts import Part
 from actuals_pipelines.readers.reading import FileEmpty, FileRefused, OptionRefused, Reading
 from actuals_pipelines.readers.wire import Frame, PipeClosed, receive, send
 from actuals_pipelines.tables import LINE
+from actuals_pipelines.yaml_text import Problem, YamlRefused
 
 _CHUNK = 1 << 20
-_REFUSALS: dict[str, type[ActualsError]] = {
+_REFUSALS: dict[str, Callable[..., ActualsError]] = {
     each.__name__: each for each in (FileRefused, FileEmpty, OptionRefused, FormatUnknown)
 }
+_REFUSALS["YamlRefused"] = lambda problems: YamlRefused(msgspec.convert(problems, tuple[Problem, ...]))
 _ENDINGS = {
     128 + 9: "it was killed: it took all the CPU time it may have, or the system was out of memory",
     128 + 24: "it took all the CPU time it may have",
@@ -70,6 +72,7 @@ def read_apart(format: str, stream: BinaryIO, options: Mapping[str, str], limits
 
     Raises:
         FormatUnknown, FileEmpty, OptionRefused, FileRefused: also where the process was killed; SandboxUnavailable.
+        YamlRefused: a profile of one's own has an expression that cannot be read.
     """
     parts = read_parts_apart(stream, options, format, limits)
     part = next(parts)

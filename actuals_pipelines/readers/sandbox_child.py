@@ -195,7 +195,7 @@ def _send_part(part: Part) -> None:
 def _refuse(refused: ActualsError) -> None:
     made, facts = cast("tuple[type[ActualsError], tuple[Any, ...]]", refused.__reduce__()[:2])  # as it pickles
     said = {"kind": made.__name__, "facts": facts}
-    send(_OUT, Frame.REFUSED, json.dumps(said).encode())
+    send(_OUT, Frame.REFUSED, json.dumps(said, default=asdict).encode())
 
 
 class _Asked:

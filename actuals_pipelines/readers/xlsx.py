@@ -74,11 +74,27 @@ def open_book(data: bytes, format: str) -> Any:
     try:
         return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
     except (python_calamine.CalamineError, OSError, ValueError):
-        raise FileRefused(
-            format,
-            "it is no workbook that can be opened: damaged, protected, or HTML or CSV under an Excel name",
-            "Save it as .xlsx without a password, or set the source's format to what it is.",
-        ) from None
+        raise _unreadable(format) from None
+
+
+def open_sheet(book: Any, name: str, format: str = "xlsx") -> Any:
+    """A sheet of calamine's, which unpacks it only now.
+
+    Raises:
+        FileRefused: damaged.
+    """
+    try:
+        return book.get_sheet_by_name(name)
+    except (python_calamine.CalamineError, OSError, ValueError):
+        raise _unreadable(format) from None
+
+
+def _unreadable(format: str) -> FileRefused:
+    return FileRefused(
+        format,
+        "it is no workbook that can be opened: damaged, protected, or HTML or CSV under an Excel name",
+        "Save it as .xlsx without a password, or set the source's format to what it is.",
+    )
 
 
 def _check_archive(data: bytes, format: str) -> None:
@@ -102,7 +118,7 @@ def _rows(book: Any, wanted: str | None) -> Iterator[tuple[int, list[Any]]]:
     if wanted is not None and wanted not in names:
         raise OptionRefused(XlsxReader.format, "sheet", "the name of one of the workbook's sheets")
     chosen = [name for name in names if wanted in (None, name)]
-    filled = [sheet for name in chosen if (sheet := book.get_sheet_by_name(name)).total_height > 0]
+    filled = [sheet for name in chosen if (sheet := open_sheet(book, name)).total_height > 0]
     if not filled:
         raise FileRefused(XlsxReader.format, "its sheets are empty", "Ask the sender for the export.")
     if len(filled) > 1:

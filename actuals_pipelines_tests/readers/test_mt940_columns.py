@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from actuals_pipelines.readers.mt940.columns import columns
 from actuals_pipelines.readers.mt940.entry import read_line
 from actuals_pipelines.readers.mt940.row import ROW, row
 from actuals_pipelines.readers.mt940.statement import Statement
+from actuals_pipelines_tests.readers.reading import read
 
 _GIVEN = ("statement", "account", "level", "status", "currency")  # by the statement, or of every regular entry
 LINES = [
@@ -69,7 +72,29 @@ def test_the_common_dialect_is_regular() -> None:
     assert assert_same(LINES[3], TEXTS[1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(line=st.one_of(st.sampled_from(LINES), _words.map(lambda more: f"260131C1,00NTRF{more}")), text=_words)
 def test_any_text_says_the_same_by_columns_and_alone(line: str, text: str) -> None:
     assert_same(line, text)
+
+
+def test_many_entries_give_the_rows_and_sums_that_few_at_a_time_give() -> None:
+    """Regular and other entries, rejects among them, in an order that only the lines tell."""
+    fields = [f":61:{line}\n" + (f":86:{text}\n" if text is not None else "") for line in LINES for text in TEXTS] * 6
+    messages = [
+        f":20:M{place}\n:25:NL1\n:28C:{place}\n:60F:C260101EUR0,00\n"
+        f"{''.join(fields[place : place + 50])}:62F:C260131EUR1,00\n-\n"
+        for place in range(0, len(fields), 50)
+    ]
+
+    rows, together = read("mt940", "".join(messages).encode())
+    apart = [read("mt940", message.encode()) for message in messages]
+
+    def told(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in row.items() if name != "_line"}
+
+    assert len(fields) > 256
+    assert [told(row) for row in rows] == [told(row) for each, _ in apart for row in each]
+    assert [row["_line"] for row in rows] == sorted(row["_line"] for row in rows)
+    assert together.controls == [controls for _, each in apart for controls in each.controls]
+    assert len(together.rejects) == sum(len(each.rejects) for _, each in apart) > 0

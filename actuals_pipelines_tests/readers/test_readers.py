@@ -183,3 +183,12 @@ def test_what_holds_no_json_object_at_all_is_refused() -> None:
         read("ndjson", b"id,amount\n1,2\n")
     with pytest.raises(FileRefused, match="list"):
         read("ndjson", b'[{"id": 1}]')
+
+
+def test_a_workbook_whose_sheet_is_damaged_is_refused() -> None:
+    """The archive's directory is whole, so only unpacking the sheet shows it."""
+    data = workbook({"one": [["a", "b"], [1, "x"]]})
+    sheet = data.index(b"xl/worksheets/sheet1.xml") - 30  # a local file header has 30 bytes before its name
+
+    with pytest.raises(FileRefused, match="no workbook that can be opened"):
+        open_reader("xlsx").read(io.BytesIO(data[:sheet] + b"XX" + data[sheet + 2 :]), {})

@@ -15,6 +15,7 @@ import pytest
 
 from actuals_pipelines.readers import FileEmpty, FileRefused, FormatUnknown, OptionRefused, open_reader
 from actuals_pipelines.readers.sandbox import Limits, read_apart, read_parts_apart
+from actuals_pipelines.yaml_text import YamlRefused
 from actuals_pipelines_tests.readers import test_bai2, test_berlin_group, test_ofx
 
 FILES = {
@@ -34,6 +35,16 @@ class _Chunks:
 
     def read(self, _size: int = -1) -> bytes:
         return next(self._chunks, b"")
+
+
+def test_a_mistake_in_a_profile_s_expression_is_told_as_one_and_is_no_fault_of_the_file() -> None:
+    profile = (
+        "name: mine\ncolumns: {id: id, amount: amount}\namounts: {columns: amount, decimal: '.'}\n"
+        "entry: {currency: \"'EUR'\", amount: amont * 2}\n"
+    )
+
+    with pytest.raises(YamlRefused, match=r":4:\d+: expected an expression"):
+        list(read_parts_apart(io.BytesIO(b"id,amount\n1,2.00\n"), {}, profile=profile))
 
 
 @pytest.mark.parametrize("format", FILES)

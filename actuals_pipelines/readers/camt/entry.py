@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from actuals_pipelines.readers.amounts import Amount, Amounts, FieldUnreadable, day, decimal_text
-from actuals_pipelines.readers.camt.elements import CURRENCY, MORE, Plan, Texts
+from actuals_pipelines.readers.camt.elements import CURRENCY, MORE, Texts
+from actuals_pipelines.readers.camt.plans import CHARGES, DETAIL, ENTRY, SUM
 from actuals_pipelines.readers.entries import REFERENCES, references_text
 
 OWN_COLUMNS = (
@@ -33,93 +34,6 @@ _KINDS = {
 _DIRECT_DEBITS = {"IDDT", "RDDT"}
 _INVOICES = {"CINV", "CREN"}
 _NOT_GIVEN = {"NOTPROVIDED", "NOT PROVIDED", "NONREF", "NOTAVAILABLE"}
-
-# Both an entry and a detail have these. The names are ours; those of `REFERENCES` become references.
-_COMMON = {
-    "Amt": "amount",
-    "CdtDbtInd": "direction",
-    "BkTxCd/Domn/Cd": "domain",
-    "BkTxCd/Domn/Fmly/Cd": "family",
-    "BkTxCd/Domn/Fmly/SubFmlyCd": "sub_family",
-    "BkTxCd/Prtry/Cd": "proprietary_code",
-    "AmtDtls/InstdAmt/Amt": "instructed",
-    "AmtDtls/TxAmt/Amt": "transaction",
-    "AmtDtls/CntrValAmt/Amt": "counter_value",
-    "AmtDtls/InstdAmt/CcyXchg/XchgRate": "rate",
-    "AmtDtls/TxAmt/CcyXchg/XchgRate": "rate",
-    "AmtDtls/CntrValAmt/CcyXchg/XchgRate": "rate",
-    "Chrgs/Amt": "has_charges",
-    "Chrgs/TtlChrgsAndTaxAmt": "has_charges",
-    "Chrgs/Rcrd/Amt": "has_charges",
-}
-_BATCH = {"MsgId": "batch", "PmtInfId": "payment_information", "NbOfTxs": "transactions"}
-_ENTRY = Plan(
-    _COMMON,
-    {
-        "NtryRef": "entry_ref",
-        "AcctSvcrRef": "acct_svcr",
-        "RvslInd": "is_reversal",
-        "Sts": "status",  # up to version 7; an element with a code from 8 on
-        "Sts/Cd": "status",
-        "Sts/Prtry": "status",
-        "BookgDt/Dt": "BookgDt",
-        "BookgDt/DtTm": "booked_at",
-        "BookgDt/Dt/DtTm": "booked_at",
-        "ValDt/Dt": "ValDt",
-        "ValDt/DtTm": "ValDt",
-        "ValDt/Dt/DtTm": "ValDt",
-        "AddtlNtryInf": "entry_text",
-    },
-    {f"{holder}Btch/{path}": name for holder in ("", "NtryDtls/") for path, name in _BATCH.items()},
-)
-_SUM = Plan(_COMMON)  # a detail whose row nobody wants still counts in the sum of all
-_DETAIL = Plan(
-    _COMMON,
-    {
-        "Refs/AcctSvcrRef": "acct_svcr",
-        "Refs/MsgId": "batch",
-        "Refs/PmtInfId": "payment_information",
-        "Refs/EndToEndId": "end_to_end",
-        "Refs/InstrId": "instruction",
-        "Refs/TxId": "tx_id",
-        "Refs/UETR": "uetr",
-        "Refs/MndtId": "mandate",
-        "Refs/ChqNb": "check",
-        "RmtInf/Ustrd": "remittance",
-        "RmtInf/Strd/CdtrRefInf/Ref": "creditor_ref",
-        "RmtInf/Strd/CdtrRefInf/CdtrRef": "creditor_ref",
-        "RmtInf/Strd/RfrdDocInf/Nb": "document",
-        "RmtInf/Strd/RfrdDocInf/RfrdDocNb": "document",
-        "RmtInf/Strd/RfrdDocInf/Tp/CdOrPrtry/Cd": "document_type",
-        "RmtInf/Strd/AddtlRmtInf": "remittance",
-        "AddtlTxInf": "detail_text",
-        "RtrInf/Rsn/Cd": "return_reason",
-        "RtrInf/Rsn/Prtry": "return_reason",
-        "RtrInf/RtrRsn/Cd": "return_reason",
-        "RtrInf/RtrRsn/Prtry": "return_reason",
-    },
-    {
-        f"RltdPties/{side}{path}": f"{side}{name}"
-        for side in ("Dbtr", "Cdtr")
-        for path, name in {
-            "/Nm": "/name",
-            "/Pty/Nm": "/name",  # from version 8 on
-            "/Agt/FinInstnId/Nm": "/name",
-            "Acct/Id/IBAN": "/account",
-            "Acct/Id/Othr/Id": "/account",
-            "Acct/Id/PrtryAcct/Id": "/account",
-        }.items()
-    },
-    {
-        f"RltdPties/Ultmt{side}{wrap}/Nm": f"{side}/ultimate"
-        for side in ("Dbtr", "Cdtr")
-        for wrap in ("", "/Pty", "/Agt/FinInstnId")
-    },
-)
-_CHARGES = Plan(
-    {path: name for path, name in _COMMON.items() if "/" not in path},
-    {"TtlChrgsAndTaxAmt": "amount", "ChrgInclInd": "is_included"},
-)
 
 _TEXTS = (
     *("remittance", f"remittance{MORE}", f"creditor_ref{MORE}", f"document{MORE}"),
@@ -158,7 +72,7 @@ class Entry:
 
 def read_detail(element: Any, *, whole: bool) -> Detail:
     """Take out of a TxDtls what its row needs; if it is not wanted `whole`, what the sum needs."""
-    found = (_DETAIL if whole else _SUM).texts(element)
+    found = (DETAIL if whole else SUM).texts(element)
     return Detail(found, _charges(element, found) if "has_charges" in found else None)
 
 
@@ -168,7 +82,7 @@ def read_entry(element: Any, details: list[Detail], amounts: Amounts, account: s
     Raises:
         FieldUnreadable: no exact amount, no direction, an unknown status, a date that is none; names the path.
     """
-    found = _ENTRY.texts(element)
+    found = ENTRY.texts(element)
     direction = found.get("direction")
     if direction not in ("CRDT", "DBIT"):
         raise FieldUnreadable("Ntry/CdtDbtInd", "CRDT or DBIT was expected: an amount has no sign without it")
@@ -278,7 +192,7 @@ def _charges(element: Any, found: Texts) -> _Charges | None:
     total, said = Decimal(0), set[str | None]()
     for holder in element.iterchildren("{*}Chrgs"):
         for record in list(holder.iterchildren("{*}Rcrd")) or [holder]:
-            charge = _CHARGES.texts(record)
+            charge = CHARGES.texts(record)
             value = decimal_text(charge.get("amount"))
             if value is None or charge.get("amount" + CURRENCY) != currency:
                 continue  # in another currency it can be no part of this amount

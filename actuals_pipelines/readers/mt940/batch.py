@@ -18,7 +18,8 @@ from actuals_pipelines.readers.mt940.statement import Statement
 from actuals_pipelines.readers.reading import Reading, note_reject
 
 COLUMNS = (*ENTRY_COLUMNS, *OWN_COLUMNS)
-_BOOKED, _PENDING = "booked", "pending"
+_BOOKED = "booked"
+_FEW = 256  # entries that are sooner read one by one
 
 
 class Entries:
@@ -66,14 +67,16 @@ class Entries:
         owners, statements = np.array(self._owners, np.int64), self._statements
         currencies = [each.currency for each in statements]
         names = pa.array([each or "" for each in currencies], pa.string())
-        fast = columns(self._values, self._texts, names.take(pa.array(owners)))
-        is_regular, minor_units = fast.is_regular, fast.minor_units
-        is_regular[list(self._others)] = False
+        is_regular, minor_units = np.zeros(len(owners), bool), np.zeros(len(owners), np.int64)
+        found: dict[str, pa.Array] = {}
+        if len(owners) >= _FEW:
+            fast = columns(self._values, self._texts, names.take(pa.array(owners)))
+            is_regular, minor_units, found = fast.is_regular, fast.minor_units, dict(fast.found)
+            is_regular[list(self._others)] = False
         apart, rows = self._one_by_one(np.flatnonzero(~is_regular), minor_units)
         stated = pa.array([(each.name, each.account, each.currency) for each in statements], _STATED)
         given = stated.take(pa.array(owners))
-        found = {
-            **fast.found,
+        found |= {
             **{name: pc.struct_field(given, [place]) for place, name in enumerate(_STATED_NAMES)},
             "level": _same("entry", len(owners)),
             "status": _same(_BOOKED, len(owners)),

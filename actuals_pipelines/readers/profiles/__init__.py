@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from actuals_pipelines.readers.profiles.finding import Candidate, find
 from actuals_pipelines.readers.profiles.library import NAMES, shipped
-from actuals_pipelines.readers.profiles.profile import Profile, load
+from actuals_pipelines.readers.profiles.loading import load
+from actuals_pipelines.readers.profiles.profile import Profile
 from actuals_pipelines.readers.profiles.reader import ProfileReader
 
 __all__ = ["NAMES", "Candidate", "Profile", "ProfileReader", "find", "load", "shipped"]

@@ -62,11 +62,12 @@ def _in_text(sample: bytes, profile: Profile) -> Candidate | None:
 def _in_workbook(sample: bytes, profiles: list[Profile]) -> list[Candidate]:
     try:
         book = xlsx.open_book(sample, "xlsx")
+        sheets = {name: xlsx.open_sheet(book, name) for name in book.sheet_names}
     except FileRefused:
         return []
     found = []
-    for name in book.sheet_names:
-        rows = [row for _, row in zip(range(_SHEET_ROWS), xlsx.rows_of(book.get_sheet_by_name(name)), strict=False)]
+    for name, sheet in sheets.items():
+        rows = [row for _, row in zip(range(_SHEET_ROWS), xlsx.rows_of(sheet), strict=False)]
         for profile in profiles:
             if profile.file == "table" and sheet_has(profile, rows):
                 found.append(_candidate(profile, len(profile.columns), f"sheet {name!r} has its columns"))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from zoneinfo import available_timezones
 
 from actuals_pipelines.domain.money import exponents
 from actuals_pipelines.expressions import literal
 from actuals_pipelines.readers.profiles.profile import Amounts
+from actuals_pipelines.readers.profiles.zones import ABBREVIATIONS
 from actuals_pipelines.readers.reading import FileRefused
 
 _ISO_TIMES = (
@@ -21,14 +21,6 @@ _ISO_TIMES = (
     "%Y-%m-%d",
 )  # fmt: skip
 _OFFSET = r"\s*(Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$"
-# Adyen and others name a zone by the abbreviation that held at that moment, so each is one offset.
-_ABBREVIATIONS = {
-    "UTC": "+00:00", "GMT": "+00:00", "Z": "+00:00", "WET": "+00:00", "BST": "+01:00", "CET": "+01:00",
-    "WEST": "+01:00", "CEST": "+02:00", "EET": "+02:00", "EEST": "+03:00", "EST": "-05:00", "EDT": "-04:00",
-    "CST": "-06:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00", "PST": "-08:00", "PDT": "-07:00",
-    "JST": "+09:00", "SGT": "+08:00", "HKT": "+08:00", "AEST": "+10:00", "AEDT": "+11:00", "NZST": "+12:00",
-    "NZDT": "+13:00",
-}  # fmt: skip
 
 
 def amount_type(marks: Amounts) -> str:
@@ -162,19 +154,14 @@ def _written(local: str, offset: str) -> str:
 def _zone_offset(zone: str, local: str) -> str:
     """SQL: the offset of a local time in a zone, +HH:MM; NULL where the zone is not known."""
     constant = zone[1:-1] if zone.startswith("'") else None
-    if constant in _ABBREVIATIONS:
-        return literal(_ABBREVIATIONS[constant])
+    if constant in ABBREVIATIONS:
+        return literal(ABBREVIATIONS[constant])
     if constant is None:
-        pairs = ", ".join(f"{literal(name)}: {literal(offset)}" for name, offset in _ABBREVIATIONS.items())
+        pairs = ", ".join(f"{literal(name)}: {literal(offset)}" for name, offset in ABBREVIATIONS.items())
         return f"map {{{pairs}}}[{zone}]"
     minutes = f"date_diff('minute', timezone('UTC', timezone({zone}, {local})), {local})"
     signed = f"CASE WHEN {minutes} < 0 THEN '-' ELSE '+' END"
     return f"{signed} || strftime(TIMESTAMP '2000-01-01' + to_minutes(abs({minutes})), '%H:%M')"
-
-
-def is_zone(name: str) -> bool:
-    """Whether a text names a zone that `moment` knows."""
-    return name in _ABBREVIATIONS or name in available_timezones()
 
 
 def decimal_mark(values: Iterable[str], format: str) -> tuple[str, str]:

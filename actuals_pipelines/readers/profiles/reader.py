@@ -23,6 +23,7 @@ from actuals_pipelines.readers.profiles.profile import Profile
 from actuals_pipelines.readers.profiles.program import OPTIONS, Compiler, Program
 from actuals_pipelines.readers.profiles.sums import Sums
 from actuals_pipelines.readers.profiles.table_rows import Records, Rewound, read_table
+from actuals_pipelines.readers.profiles.zones import is_zone
 from actuals_pipelines.readers.reading import FileEmpty, FileRefused, OptionRefused, Reading, note_reject, raw_schema
 from actuals_pipelines.tables import LINE
 
@@ -55,7 +56,7 @@ class ProfileReader:
             YamlRefused: an expression of the profile cannot be read.
         """
         zone = options.get("zone", "")
-        if zone and not marks.is_zone(zone):
+        if zone and not is_zone(zone):
             raise OptionRefused(self.format, "zone", "an IANA time zone, for example Europe/Amsterdam")
         rewound = Rewound(stream)
         if not rewound.head.strip():
@@ -101,7 +102,11 @@ class ProfileReader:
                 try:
                     for found in connection.sql(program.entries).to_arrow_reader(_ROWS_PER_BATCH):
                         yield from self._entries(found, sums, reading)
-                except (duckdb.BinderException, duckdb.ConversionException):  # their texts may hold values
+                except (
+                    duckdb.BinderException,
+                    duckdb.ConversionException,
+                    duckdb.InvalidInputException,
+                ):  # their texts may hold values
                     raise self.profile.refuse(
                         ("entry",),
                         "expressions whose values fit together",

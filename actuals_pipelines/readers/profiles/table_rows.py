@@ -209,7 +209,7 @@ def _workbook(profile: Profile, stream: Rewound, reading: Reading) -> Records:
     """The sheet that has the header, or the first of them."""
     book = xlsx.open_book(stream.read(), profile.name)
     for sheet in book.sheet_names:
-        rows = xlsx.rows_of(book.get_sheet_by_name(sheet))
+        rows = xlsx.rows_of(xlsx.open_sheet(book, sheet, profile.name))
         above: list[str] = []
         for count, (line, cells) in enumerate(rows):
             names = [str(cell) for cell in cells]

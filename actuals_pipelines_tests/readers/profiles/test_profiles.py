@@ -494,8 +494,10 @@ def test_options_say_what_the_file_does_not() -> None:
             "mine.yaml:6:",
             "a text used",
         ),
+        (("%d.%m.%Y", "%Q.%m"), "mine.yaml:5:", "'%Q.%m'"),
+        (("entry:", "times: {zone: Mars/Base}\nentry:"), "mine.yaml:6:", "a time zone such as"),
     ],
-    ids=["kind", "word", "mark", "key", "column", "function", "text", "mixed"],
+    ids=["kind", "word", "mark", "key", "column", "function", "text", "mixed", "format", "zone"],
 )  # fmt: skip
 def test_a_profile_s_mistake_is_told_with_its_line_and_column(change: tuple[str, str], place: str, words: str) -> None:
     with pytest.raises(YamlRefused) as told:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-from actuals_pipelines.readers.profiles.profile import Profile, load
+from actuals_pipelines.readers.profiles.loading import load
+from actuals_pipelines.readers.profiles.profile import Profile
 
 NAMES = tuple(
     sorted(path.name.removesuffix(".yaml") for path in resources.files(__package__).iterdir() if ".yaml" in path.name)
