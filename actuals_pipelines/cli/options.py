@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -48,3 +49,22 @@ def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def print_json(document: Any) -> None:
     """Print one JSON document; dates and ids as text."""
     click.echo(json.dumps(document, default=str, ensure_ascii=False, indent=2))
+
+
+def tenant_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`[TENANT]` or `--tenant NAME`, one of them, handed over as `tenant: str`; stands first among the arguments."""
+
+    @functools.wraps(command)
+    def either(**given: Any) -> Any:
+        named, key_id = given.pop("tenant_option"), given.get("key_id")
+        if named is not None and given["tenant"] is not None and "key_id" in given and key_id is None:
+            given["tenant"], given["key_id"] = None, given["tenant"]  # the one argument is the key's id
+        if (named is None) == (given["tenant"] is None):
+            raise click.UsageError("Name the tenant once: as the first argument, or with --tenant.")
+        if "key_id" in given and given["key_id"] is None:
+            raise click.UsageError("Missing argument 'KEY_ID'.")
+        return command(**{**given, "tenant": named or given["tenant"]})
+
+    words = "The tenant, in place of the first argument."
+    option = click.option("--tenant", "tenant_option", metavar="NAME", help=words)
+    return click.argument("tenant", required=False)(option(either))

@@ -394,8 +394,14 @@ api_key = sa.Table(
     sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenant.id"), nullable=False),
     sa.Column("mode", sa.Text, nullable=False),  # test | prod
     sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("owner_kind", sa.Text, nullable=False, server_default="system"),  # system | person
     sa.Column("hash", sa.LargeBinary, nullable=False),  # HMAC of the key under the door key; shown once, kept never
     sa.Column("sources", JSONB),  # null: every inbox source
+    sa.Column("signing_algorithm", sa.Text),  # hmac-sha256 | ed25519; null: requests need no signature
+    sa.Column("signing_key", sa.LargeBinary),  # the secret, sealed under the door key; or the public key
+    sa.Column("certificate", sa.LargeBinary),  # DER of the client's; null: it needs none
+    sa.Column("networks", JSONB),  # CIDRs from which it may be used; null: from anywhere
+    sa.Column("replaces", sa.Text),  # the key that was rotated into this one
     sa.Column("created_at", _TIME, nullable=False, server_default=_NOW),
     sa.Column("expires_at", _TIME),
     sa.Column("revoked_at", _TIME),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from actuals_pipelines.database.tables import api_key
 from actuals_pipelines.errors import ConfigurationError
 from actuals_pipelines.tenants.audit import record_on_platform
-from actuals_pipelines.tenants.projections import ApiKeyView
+from actuals_pipelines.tenants.projections import ApiKeyView, SigningView
 
 
 class ApiKeyUnknown(ConfigurationError):
@@ -34,22 +34,42 @@ class ApiKey:
 
     view: ApiKeyView
     created_at: datetime
+    replaces: str | None = None
 
 
 def add_api_key(control: sa.Engine, tenant_id: UUID, key: ApiKeyView) -> None:
     """Keep a new key's description."""
+    with control.begin() as connection:
+        _insert(connection, tenant_id, key)
+        record_on_platform(connection, tenant_id, "api-key.create", f"{key.key_id} ({key.mode})")
+
+
+def replace_api_key(control: sa.Engine, tenant_id: UUID, old: ApiKeyView, new: ApiKeyView, until: datetime) -> None:
+    """Keep a new key in place of an old one, which is refused from `until` on, or from when it was over anyway."""
+    ends = sa.func.least(sa.func.coalesce(api_key.c.expires_at, until), until)
+    with control.begin() as connection:
+        _insert(connection, tenant_id, new, replaces=old.key_id)
+        connection.execute(sa.update(api_key).where(api_key.c.id == old.key_id).values(expires_at=ends))
+        record_on_platform(connection, tenant_id, "api-key.rotate", f"{old.key_id} -> {new.key_id}")
+
+
+def _insert(connection: sa.Connection, tenant_id: UUID, key: ApiKeyView, replaces: str | None = None) -> None:
     row = {
         "id": key.key_id,
         "tenant_id": tenant_id,
         "mode": key.mode,
         "owner": key.owner,
+        "owner_kind": key.owner_kind,
         "hash": key.hash,
         "sources": list(key.sources) if key.sources is not None else sa.null(),
         "expires_at": key.expires_at,
+        "signing_algorithm": key.signing.algorithm if key.signing else None,
+        "signing_key": key.signing.key if key.signing else None,
+        "certificate": key.certificate,
+        "networks": list(key.networks) if key.networks is not None else sa.null(),
+        "replaces": replaces,
     }
-    with control.begin() as connection:
-        connection.execute(sa.insert(api_key).values(row))
-        record_on_platform(connection, tenant_id, "api-key.create", f"{key.key_id} ({key.mode})")
+    connection.execute(sa.insert(api_key).values(row))
 
 
 def list_api_keys(control: sa.Engine, tenant_id: UUID) -> list[ApiKey]:
@@ -67,11 +87,24 @@ def list_api_keys(control: sa.Engine, tenant_id: UUID) -> list[ApiKey]:
                 expires_at=row.expires_at,
                 revoked_at=row.revoked_at,
                 sources=tuple(row.sources) if row.sources is not None else None,
+                owner_kind=row.owner_kind,
+                signing=SigningView(row.signing_algorithm, bytes(row.signing_key)) if row.signing_algorithm else None,
+                certificate=bytes(row.certificate) if row.certificate is not None else None,
+                networks=tuple(row.networks) if row.networks is not None else None,
             ),
             row.created_at,
+            row.replaces,
         )
         for row in rows
     ]
+
+
+def find_api_key(control: sa.Engine, tenant_id: UUID, tenant: str, key_id: str) -> ApiKey:
+    """One key of a tenant. Raises ApiKeyUnknown."""
+    for key in list_api_keys(control, tenant_id):
+        if key.view.key_id == key_id:
+            return key
+    raise ApiKeyUnknown(tenant, key_id)
 
 
 def mark_revoked(control: sa.Engine, tenant_id: UUID, tenant: str, key_id: str, now: datetime) -> None:

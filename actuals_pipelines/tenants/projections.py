@@ -77,6 +77,14 @@ class DoorSource:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningView:
+    """How requests under a key must be signed (RFC 9421)."""
+
+    algorithm: str  # hmac-sha256 | ed25519
+    key: bytes  # the shared secret, sealed under the door key: sources.inbox.keys; or the public key, 32 bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKeyView:
     """One API key as the inbox knows it: never the key."""
 
@@ -87,6 +95,10 @@ class ApiKeyView:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     sources: tuple[str, ...] | None = None  # None: every inbox source
+    owner_kind: str = "system"  # system | person
+    signing: SigningView | None = None  # None: requests need no signature
+    certificate: bytes | None = None  # the client's, DER: no other may use this key
+    networks: tuple[str, ...] | None = None  # CIDR: from where it may be used; None: from anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,43 @@ def test_an_api_key_is_made_listed_and_revoked(shell: Shell) -> None:
     assert made["key"] not in json.dumps(listed)
 
 
+def test_an_api_key_is_rotated_with_an_overlap_and_keeps_what_it_may(shell: Shell) -> None:
+    made = shell.json(
+        "api-key", "create", "--tenant", "acme", "--owner", "jo@example.com", "--owner-kind", "person",
+        "--network", "192.0.2.0/24", "--sign", "hmac-sha256",
+    )  # fmt: skip
+    rotated = shell.json("api-key", "rotate", "--tenant", "acme", made["id"], "--overlap-hours", "2")
+
+    listed = {key["id"]: key for key in shell.json("api-key", "list", "--tenant", "acme")["api_keys"]}
+    old, new = listed[made["id"]], listed[rotated["id"]]
+    assert made["signing_secret"] != rotated["signing_secret"]
+    assert (new["owner"], new["owner_kind"], new["networks"]) == ("jo@example.com", "person", ["192.0.2.0/24"])
+    assert (old["state"], new["state"], new["replaces"]) == ("valid", "valid", made["id"])
+    assert old["expires_at"] is not None
+    assert new["expires_at"] is None
+    assert new["last_used_at"] is None
+    assert not {made["signing_secret"], rotated["signing_secret"], made["key"]} & set(json.dumps(listed).split('"'))
+    actions = [(entry["action"], entry["object"]) for entry in shell.json("audit", "acme")["entries"]]
+    assert ("api-key.rotate", f"{made['id']} -> {rotated['id']}") in actions
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["create", "acme", "--network", "everywhere"], "'everywhere' is not a network"),
+        (["create", "acme", "--sign", "ed25519"], "--public-key"),
+        (["create"], "Name the tenant once"),
+        (["create", "acme", "--tenant", "acme"], "Name the tenant once"),
+        (["rotate", "acme", "0123456789abcdef"], "has no API key with the id"),
+        (["rotate", "--tenant", "acme"], "KEY_ID"),
+    ],
+)
+def test_a_key_that_cannot_be_made_says_what_to_write(shell: Shell, words: list[str], says: str) -> None:
+    done = shell.run("api-key", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
 def test_without_a_home_the_error_lists_where_it_looked(shell: Shell, tmp_path: Path) -> None:
     done = Shell(tmp_path).run("tenant", "list")
 

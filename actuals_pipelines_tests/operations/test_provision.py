@@ -15,6 +15,7 @@ from actuals_pipelines.encryption.keyring import KeyringMissing, create_keyring
 from actuals_pipelines.encryption.providers import platform_key
 from actuals_pipelines.operations.api_keys import (
     InboxSourceUnknown,
+    Wanted,
     create_api_key,
     revoke_api_key,
 )
@@ -238,9 +239,8 @@ def test_an_api_key_for_one_source_with_an_end_is_made_and_revoked(platform: Pla
     name, yaml = own_yaml()
     done = applied(platform, yaml)
 
-    made = create_api_key(
-        platform, name, "prod", owner="web shop", sources=["shop"], expires_at=NOW + timedelta(days=30)
-    )
+    wanted = Wanted("prod", "web shop", sources=("shop",), expires_at=NOW + timedelta(days=30))
+    made = create_api_key(platform, name, wanted)
     key = door_view(platform, done).api_key(made.key_id)
     assert key is not None
     assert (key.owner, key.sources, key.expires_at) == ("web shop", ("shop",), NOW + timedelta(days=30))
@@ -256,7 +256,7 @@ def test_an_api_key_for_a_source_that_takes_no_pushes_is_refused(platform: Platf
     applied(platform, yaml)
 
     with pytest.raises(InboxSourceUnknown, match="has no inbox source 'bank'"):
-        create_api_key(platform, name, "prod", owner="bank", sources=["bank"])
+        create_api_key(platform, name, Wanted("prod", "bank", sources=("bank",)))
 
 
 def test_lost_views_are_written_anew_as_they_were(platform: Platform) -> None:
@@ -307,7 +307,7 @@ def test_a_test_keys_events_go_to_a_test_environment_and_never_wait_in_prod(plat
     name, yaml = own_yaml()
     applied(platform, yaml)
 
-    create_api_key(platform, name, "test", owner="the shop's staging")
+    create_api_key(platform, name, Wanted("test", "the shop's staging"))
 
     found = read_door_views(platform.home.doors, door_key(platform))
     views = {view.ref.environment: view for view in found if view.name == name}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
+from hashlib import blake2b, sha256
+from ipaddress import IPv6Address, ip_address, ip_network
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.source import SourceKind
 from actuals_pipelines.sources.door import door_subkey
 from actuals_pipelines.sources.inbox.group_commit import GroupCommit
-from actuals_pipelines.sources.inbox.keys import key_hash, mode_and_id
+from actuals_pipelines.sources.inbox.keys import key_hash, mode_and_id, open_signing_secret
 from actuals_pipelines.sources.inbox.problems import LineError, Refused
 from actuals_pipelines.sources.inbox.raw_transactions import Batch, RawTransaction
 from actuals_pipelines.sources.inbox.receipts import Post, refuse_if_not_durable
@@ -33,6 +34,23 @@ class TenantInbox:
     view: DoorView
     engine: sa.Engine
     commits: GroupCommit
+    uses: dict[str, datetime] = field(default_factory=dict)  # key id -> when it was used, not written down yet
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """From where a request came, as its socket and TLS tell it."""
+
+    address: str = ""
+    certificate_sha256: bytes | None = None  # of the client's, whose private key the handshake proved
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How this key's requests must be signed."""
+
+    algorithm: str
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,7 @@ class Admitted:
     mode: str
     sources: Mapping[str, UUID]  # by name: the inbox sources that this key may send to
     mac_key: bytes
+    signing: Signing | None = None
 
     def source_id(self, name: str) -> UUID:
         """The id of a source by name. Raises Refused: of another tenant's sources this key learns nothing."""
@@ -103,6 +122,7 @@ class Admission:
 
     def __init__(self, door_key: bytes, threads: Executor) -> None:
         self._door_key, self._threads = door_key, threads
+        self.trust: Callable[[Sequence[bytes]], None] = lambda _: None  # told the client certificates when they change
         self._tenants: dict[tuple[UUID, str], TenantInbox] = {}
         self._keys: dict[str, tuple[TenantInbox, ApiKeyView]] = {}
 
@@ -123,9 +143,15 @@ class Admission:
                 tenant.engine.dispose()  # what runs on it ends undisturbed
         self._tenants = tenants
         self._keys = {key.key_id: (tenant, key) for tenant in tenants.values() for key in tenant.view.api_keys}
+        self.trust(self.certificates)
         log.info("views taken: tenants=%d keys=%d", len(self._tenants), len(self._keys))
 
-    def admit(self, token: str, now: datetime) -> Admitted:
+    @property
+    def certificates(self) -> Sequence[bytes]:
+        """The client certificates that keys are bound to, DER."""
+        return [key.certificate for _, key in self._keys.values() if key.certificate is not None]
+
+    def admit(self, token: str, now: datetime, caller: Caller = Caller()) -> Admitted:
         """Accept a key, or raise Refused alike for every reason: a guesser learns nothing."""
         given = key_hash(token, self._door_key)  # always computed: unknown keys take the same time
         stated = mode_and_id(token)
@@ -135,14 +161,32 @@ class Admission:
         tenant, key = found
         is_right = hmac.compare_digest(given, key.hash) and key.mode == stated[0]
         is_over = (key.expires_at is not None and key.expires_at <= now) or key.revoked_at is not None
-        if not is_right or is_over:
+        if not is_right or is_over or not self._may_use_it_from(caller, key):
             raise Refused("unauthorized")
+        tenant.uses[key.key_id] = now
         sources = {
             name: source.uuid
             for name, source in tenant.view.sources.items()
             if source.kind is SourceKind.INBOX and (key.sources is None or name in key.sources)
         }
-        return Admitted(tenant, key.key_id, key.mode, sources, self._mac_key(tenant.view))
+        return Admitted(tenant, key.key_id, key.mode, sources, self._mac_key(tenant.view), self._signing(key))
+
+    def _may_use_it_from(self, caller: Caller, key: ApiKeyView) -> bool:
+        if key.networks is not None and not _is_within(caller.address, key.networks):
+            log.warning("key refused: key=%s reason=address", key.key_id)  # its owner is told no more than a guesser
+            return False
+        if key.certificate is not None and caller.certificate_sha256 != sha256(key.certificate).digest():
+            log.warning("key refused: key=%s reason=certificate", key.key_id)
+            return False
+        return True
+
+    def _signing(self, key: ApiKeyView) -> Signing | None:
+        if key.signing is None:
+            return None
+        if key.signing.algorithm == "ed25519":
+            return Signing("ed25519", key.signing.key)
+        secret = open_signing_secret(self._door_key, key.key_id, key.signing.key)
+        return Signing(key.signing.algorithm, secret)
 
     def forget_past_minutes(self, now: datetime) -> None:
         """Let go of data keys whose minute is over, so that memory opens nothing received before this minute."""
@@ -158,3 +202,13 @@ class Admission:
     def _mac_key(self, view: DoorView) -> bytes:
         # One per tenant: the same id of two tenants must not look alike.
         return door_subkey(self._door_key, f"inbox digests {view.ref.uuid} {view.ref.environment}")
+
+
+def _is_within(address: str, networks: Sequence[str]) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in ip_network(network) for network in networks)

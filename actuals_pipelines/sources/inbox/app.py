@@ -28,7 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from actuals_pipelines.sources.inbox import receipts
-from actuals_pipelines.sources.inbox.admission import Admission, Admitted
+from actuals_pipelines.sources.inbox.admission import Admission, Admitted, Caller
 from actuals_pipelines.sources.inbox.answers import Outermost, answering, json_response, not_routed
 from actuals_pipelines.sources.inbox.bodies import Bodies, Limits, decoder_of
 from actuals_pipelines.sources.inbox.problems import LineError, Refused, problem
@@ -42,6 +42,7 @@ from actuals_pipelines.sources.inbox.raw_transactions import (
     read_one,
 )
 from actuals_pipelines.sources.inbox.receipts import BatchConflict, Outcome, Receipt, ReceiptRow, Wanted
+from actuals_pipelines.sources.inbox.signatures import use_nonce, verified_nonce
 
 _JSON = "application/json"
 _NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -86,6 +87,7 @@ class Inbox:
         _media_type(request, (_JSON,))
         decoder = decoder_of(request.headers.get("content-encoding", "identity"))
         async with self.bodies.of(request, self.limits.single_bytes) as body:
+            await self._check_signature(admitted, request, body)
             text = body if decoder is None else await asyncio.to_thread(decoder, body, self.limits.single_bytes)
             raw = read_one(text)
             [post] = admitted.posts([raw])
@@ -111,6 +113,7 @@ class Inbox:
             return batch, admitted.posts(batch.records)
 
         async with self.bodies.of(request, self.limits.batch_bytes) as body, self.batches:
+            await self._check_signature(admitted, request, body)
             batch, posts = await asyncio.to_thread(read, body)
             try:
                 stored = await admitted.tenant.commits.put_all(posts, refuse_conflicts=not is_per_item)
@@ -125,6 +128,7 @@ class Inbox:
     async def get_page(self, request: Request) -> Response:
         """Receipts in the order they came. One that commits late can come in behind a cursor: poll with overlap."""
         admitted = self._admit(request)
+        await self._check_signature(admitted, request, b"")
         query = _query(request, *_FILTERS)
         named = query.get("source_id")
         sources = admitted.sources if named is None else {named: admitted.source_id(named)}
@@ -146,6 +150,7 @@ class Inbox:
     async def get_one(self, request: Request) -> Response:
         """One receipt, by the id that POST gave."""
         admitted = self._admit(request)
+        await self._check_signature(admitted, request, b"")
         _query(request)
         receipt_id = _uuid(request.path_params["id"], "id")
         found = await self._read(admitted, receipts.find, admitted.mode, list(admitted.sources.values()), receipt_id)
@@ -163,11 +168,17 @@ class Inbox:
         return Response(OPENAPI.read_bytes(), media_type="application/json")
 
     def _admit(self, request: Request) -> Admitted:
-        admitted = self.admission.admit(_token(request), datetime.now(UTC))
+        admitted = self.admission.admit(_token(request), datetime.now(UTC), _caller(request))
         wait = self.rates.wait_seconds(admitted.key_id, time.monotonic())
         if wait:
             raise Refused("too_many_requests", retry_after_seconds=max(1, round(wait)))
         return admitted
+
+    async def _check_signature(self, admitted: Admitted, request: Request, body: bytes) -> None:
+        if admitted.signing is not None:
+            signing = admitted.signing
+            nonce = verified_nonce(request, body, admitted.key_id, signing.algorithm, signing.key)
+            await self._read(admitted, use_nonce, admitted.mac_key, admitted.key_id, nonce)
 
     async def _read(self, admitted: Admitted, query: Callable[..., Any], *arguments: object) -> Any:
         def read() -> Any:
@@ -191,6 +202,12 @@ def inbox_app(inbox: Inbox) -> ASGIApp:
 
 
 # --- What is asked ----------------------------------------------------------------------------------------------------
+
+
+def _caller(request: Request) -> Caller:
+    """By the socket: no header of a proxy is believed."""
+    tls = request.scope.get("extensions", {}).get("tls", {})
+    return Caller(request.client.host if request.client else "", tls.get("client_certificate_sha256"))
 
 
 def _token(request: Request) -> str:

@@ -12,6 +12,8 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 MODES = ("test", "prod")
 _FORM = re.compile(r"(test|prod)_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 
@@ -39,6 +41,21 @@ def key_hash(text: str, door_key: bytes) -> bytes:
     """What is stored of a key: an HMAC under a key of the door's own, which opens nothing."""
     pepper = hmac.digest(door_key, b"actuals inbox: api keys, version 1", "sha256")
     return hmac.digest(pepper, text.encode(), "sha256")
+
+
+def seal_signing_secret(door_key: bytes, key_id: str, secret: bytes) -> bytes:
+    """Seal the secret of a key's signed requests: nonce (12) | AES-256-GCM, bound to the key's id."""
+    nonce = secrets.token_bytes(12)
+    return nonce + _signing_aead(door_key).encrypt(nonce, secret, key_id.encode())
+
+
+def open_signing_secret(door_key: bytes, key_id: str, sealed: bytes) -> bytes:
+    """Open what `seal_signing_secret` sealed. Raises cryptography.exceptions.InvalidTag."""
+    return _signing_aead(door_key).decrypt(sealed[:12], sealed[12:], key_id.encode())
+
+
+def _signing_aead(door_key: bytes) -> AESGCM:
+    return AESGCM(hmac.digest(door_key, b"actuals inbox: secrets of signed requests, version 1", "sha256"))
 
 
 def mode_and_id(text: str) -> tuple[str, str] | None:

@@ -14,6 +14,11 @@ from actuals_pipelines.errors import ActualsError
 PROBLEMS: Mapping[str, tuple[int, str, str]] = {
     "malformed": (400, "The request cannot be read", "Send what the Content-Type header says, in UTF-8."),
     "unauthorized": (401, "The key is not accepted", "Send a valid key in the header `token`, or ask for a new one."),
+    "signature": (
+        401,
+        "The request is not signed as this key asks",
+        "Sign method, target and content digest (RFC 9421), with a new nonce, within five minutes; check the clock.",
+    ),
     "source_not_allowed": (403, "This key may not send to this source", "Use a key that has this source."),
     "source_unknown": (404, "There is no such inbox source", "Correct `source_id`: the source's name, not its title."),
     "not_found": (404, "There is nothing here", "Check the path and the id."),

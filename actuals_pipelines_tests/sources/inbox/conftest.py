@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 
 import httpx
 import pytest
@@ -17,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from actuals_pipelines.sources.inbox.keys import NewKey, new_key
-from actuals_pipelines.tenants.projections import ApiKeyView
-from actuals_pipelines_tests.sources.conftest import ADoor, AHome
+from actuals_pipelines.sources.inbox.keys import NewKey, new_key, seal_signing_secret
+from actuals_pipelines.tenants.projections import ApiKeyView, SigningView
+from actuals_pipelines_tests.sources.conftest import ADoor, AHome, eventually
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,25 @@ def inbox(a_home: AHome, tls_files: TlsFiles) -> Iterator[AnInbox]:
     yield running
     if running.door.process.poll() is None:
         assert running.door.stop() == 0
+
+
+@pytest.fixture
+def with_key(inbox: AnInbox) -> Callable[..., NewKey]:
+    """Make a key of the tenant `other` that is bound to something, and wait until the inbox knows it."""
+    made: list[ApiKeyView] = []
+
+    def make(*, secret: bytes | None = None, **bound_to: Any) -> NewKey:
+        key, other = new_key("prod", inbox.home.door_key), inbox.home.tenants["other"]
+        if secret is not None:
+            sealed = seal_signing_secret(inbox.home.door_key, key.key_id, secret)
+            bound_to["signing"] = SigningView("hmac-sha256", sealed)
+        made.append(replace(_shown(key, "prod"), **bound_to))
+        inbox.home.write_view(replace(other.view, api_keys=(_shown(inbox.keys["other"], "prod"), *made)))
+        taken = f"views taken: tenants=2 keys={6 + len(made)}"
+        eventually(lambda: taken in inbox.door.log.read_text().splitlines()[-1])
+        return key
+
+    return make
 
 
 def start_inbox(a_home: AHome, tls_files: TlsFiles, *more: str) -> ADoor:
