@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from actuals_pipelines.operations.dagster_client import DagsterClient
 from actuals_pipelines.operations.runs import STEPS, client_of
+from actuals_pipelines.orchestration.assets import CHECKS
 from actuals_pipelines.store import catalogue, closes
 from actuals_pipelines_tests.journeys.house import DAYS, House, order, psp_file, statement, wait_for
 
@@ -188,10 +189,12 @@ def test_each_day_has_its_own_verdict_and_each_check_its_own_history(backfilled:
         if data["asset_key"]["path"] == ["south", "bank", "validated"] and data.get("partition"):
             verdicts[data["check_name"], date.fromisoformat(data["partition"])] = data  # `passed` is "success" here
 
-    for name in ("verdict", "totals_agree"):
-        assert {day: verdicts[name, day]["success"] for day in RANGE} == {day: day != BAD for day in RANGE}
-    assert all(verdicts["readable", day]["success"] for day in RANGE)
+    failed = {name: [day for day in RANGE if not verdicts[name, day]["success"]] for name in CHECKS}
+    after = RANGE[3]  # opens with another balance than the bad day closed with
+    failing = {"verdict": [BAD, after], "totals_agree": [BAD], "continuity": [after]}
+    assert {name: days for name, days in failed.items() if days} == failing
     assert verdicts["verdict", BAD]["description"] == "held by: totals_agree"
+    assert verdicts["verdict", after]["description"] == "warned by: continuity"
 
 
 def test_the_good_days_are_materialized_and_the_bad_one_is_not(backfilled: House) -> None:
