@@ -29,11 +29,11 @@ demo: install  ## the main job: two tenants, known defects, in a home of its own
 	$(BIN)/actuals demo
 
 # command:package, for tests against real clients. As root on Debian what is missing is installed; else tests say skipped.
-CLIENTS := sftp:openssh-client lftp:lftp chromium:chromium
+CLIENTS := sftp:openssh-client lftp:lftp sshd:openssh-server chromium:chromium
 
 .PHONY: clients
 clients:
-	@missing=""; for pair in $(CLIENTS); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	@missing=""; for pair in $(CLIENTS); do PATH="$$PATH:/usr/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "apt-get install --yes --no-install-recommends$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; \

@@ -14,6 +14,7 @@ from actuals_pipelines.cli.options import DAY, home_option, json_option, print_j
 from actuals_pipelines.cli.page import Page, size
 from actuals_pipelines.cli.progress import Progress
 from actuals_pipelines.cli.source_preview import preview_
+from actuals_pipelines.cli.source_remote import connect_, host_key_, public_key_
 from actuals_pipelines.landing import look_again, unclaimed
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.releases import approve_release, ask_release, asked_release, follow_policy
@@ -28,7 +29,8 @@ def source() -> None:
     """A tenant's sources: the systems that deliver its transactions."""
 
 
-source.add_command(preview_)
+for _command in (preview_, connect_, public_key_, host_key_):
+    source.add_command(_command)
 
 
 @source.command("list")

@@ -59,7 +59,7 @@ class Look:
     due: tuple[Due, ...]
     unready: tuple[Entry, ...]  # still being written, for all we know
     refused: tuple[Entry, ...]
-    to_settle: tuple[Entry, ...]  # fetched, and still there
+    fetched: tuple[Entry, ...]  # and still there
 
 
 def fetch(
@@ -94,7 +94,7 @@ def fetch(
             look = fetching.look(remote, now + timedelta(seconds=how.stable_seconds))
         landed = fetching.fetch(look.due)
         if how.after is not After.KEEP:
-            fetching.settle(remote, [*look.to_settle, *(due.entry for due, _ in landed)])
+            fetching.settle(remote, [*look.fetched, *(due.entry for due, _ in landed)])
     log.info("fetched: tenant=%s source=%s files=%d", environment.ref.uuid, source_id, len(landed))
     return [unit for _, unit in landed]
 
@@ -150,10 +150,7 @@ class _Fetch:
             else:
                 unready.append(entry)
         due.sort(key=lambda one: (one.entry.file.version, one.entry.file.name))  # "newest" means landed last
-        to_settle = tuple(
-            e for e in entries if e.is_fetched and not e.is_settled and e.file.folder == self.opened.folder
-        )
-        return Look(tuple(due), tuple(unready), refused, to_settle)
+        return Look(tuple(due), tuple(unready), refused, tuple(entry for entry in entries if entry.is_fetched))
 
     def fetch(self, due: Sequence[Due]) -> list[tuple[Due, Unit]]:
         """Read all that is due over several connections, and land it in batches."""
@@ -175,7 +172,7 @@ class _Fetch:
     def settle(self, remote: Remote, entries: Sequence[Entry]) -> None:
         """Move or delete what is safe here. Raises SettlingRefused after the first that cannot be."""
         for entry in entries:
-            if entry.file.folder != self.opened.folder:
+            if entry.is_settled or entry.file.folder != self.opened.folder:
                 continue
             try:
                 if self.how.after is After.MOVE:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from actuals_pipelines.database import units
 from actuals_pipelines.domain.source import Source, SourceKind
+from actuals_pipelines.errors import ConfigurationError
 from actuals_pipelines.settings import RemoteAccess
 from actuals_pipelines.sources.remote_files.remote import Remote
-from actuals_pipelines.sources.sftp_remote import Account, HostKeyChanged, SftpKeys, SftpRemote
+from actuals_pipelines.sources.sftp_remote import Account, HostKeyChanged, SftpKeys, SftpRemote, fingerprint, scan
 from actuals_pipelines.tenants.environment import TenantEnvironment
 from actuals_pipelines.tenants.secrets import get_secret
 
@@ -52,6 +54,63 @@ def sftp_account(environment: TenantEnvironment, source: Source, source_id: UUID
         private_key=keys.private_key() if named is None else None,
         password=None if named is None else get_secret(environment, named).decode(),
     )
+
+
+class NotBySftp(ConfigurationError):
+    """A source that does not fetch by sFTP has neither a key pair nor a server's key."""
+
+    def __init__(self, source: str, kind: str) -> None:
+        super().__init__(source, kind)
+        self.source, self.kind = source, kind
+
+    def __str__(self) -> str:
+        return f"Source {self.source!r} is of kind {self.kind!r}: only one of kind sftp_remote has keys to show."
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeys:
+    """Fingerprints: of the server's key that a person accepted, and of the one it shows now (None: not asked)."""
+
+    accepted: str | None
+    offered: str | None
+
+
+def public_key(environment: TenantEnvironment, source: Source) -> str:
+    """Our public key for a source's server, "ssh-ed25519 AAAA..."; made at the first call. Raises NotBySftp."""
+    return _keys(environment, source).public_key()
+
+
+def host_keys(environment: TenantEnvironment, source: Source, *, access: RemoteAccess, scan: bool) -> HostKeys:
+    """The accepted host key, and with `scan` the one the server shows. Raises NotBySftp, what a connection does."""
+    keys = _keys(environment, source)
+    accepted = keys.host_key()
+    offered = _scanned(source, accepted, access) if scan else None
+    return HostKeys(accepted and fingerprint(accepted), offered and fingerprint(offered))
+
+
+def accept_host_key(environment: TenantEnvironment, source: Source, wanted: str, *, access: RemoteAccess) -> HostKeys:
+    """Ask the server for its key and trust it if it has the fingerprint `wanted`; else nothing changes. Audited."""
+    keys = _keys(environment, source)
+    offered = _scanned(source, None, access)
+    if fingerprint(offered) == wanted:
+        keys.accept_host_key(offered)
+    accepted = keys.host_key()
+    return HostKeys(accepted and fingerprint(accepted), fingerprint(offered))
+
+
+def _scanned(source: Source, accepted: str | None, access: RemoteAccess) -> str:
+    connection = source.connection
+    return scan(
+        Account(connection["host"], int(connection.get("port", SSH_PORT)), connection["user"], access, accepted)
+    )
+
+
+def _keys(environment: TenantEnvironment, source: Source) -> SftpKeys:
+    if source.kind is not SourceKind.SFTP_REMOTE:
+        raise NotBySftp(source.name, source.kind.value)
+    with environment.engine.begin() as connection:
+        source_id = units.source_id(connection, source.name)
+    return SftpKeys(environment.engine, environment.keys, source_id)
 
 
 def _sftp(environment: TenantEnvironment, source: Source, source_id: UUID, access: RemoteAccess) -> Opened:

@@ -43,6 +43,7 @@ class Fetcher:
 
     env: TenantEnvironment
     server: AServer
+    name: str
     settings: dict[str, str] = field(default_factory=dict)
     day_from: str = "arrival"
     slept: list[float] = field(default_factory=list)
@@ -52,13 +53,13 @@ class Fetcher:
         where = {"host": "127.0.0.1", "port": str(self.server.port), "user": self.server.user}
         connection = {**where, "folder": str(self.server.folder), "stable_seconds": "5", **self.settings}
         return Source(
-            "bank", SourceKind.SFTP_REMOTE, "csv", FieldMapping({}), connection=connection, day_from=self.day_from
+            self.name, SourceKind.SFTP_REMOTE, "csv", FieldMapping({}), connection=connection, day_from=self.day_from
         )
 
     @property
     def source_id(self) -> UUID:
         with self.env.engine.begin() as connection:
-            return units.source_id(connection, "bank")
+            return units.source_id(connection, self.name)
 
     @property
     def keys(self) -> SftpKeys:
@@ -91,14 +92,19 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AServer]:
         yield server
 
 
-@pytest.fixture
-def fetcher(sshd: AServer, tenant_database: Callable[..., TenantDatabase], tmp_path: Path) -> Iterator[Fetcher]:
+@pytest.fixture(scope="module")
+def acme(tenant_database: Callable[..., TenantDatabase], tmp_path_factory: pytest.TempPathFactory) -> TenantEnvironment:
     database = tenant_database()
-    prefix = tmp_path / database.ref.prefix
-    prefix.mkdir(mode=0o700)
     keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
     tenant = Tenant("acme", (), (), start=date(2026, 1, 1), time_zone="Europe/Amsterdam")
-    made = Fetcher(TenantEnvironment(database.ref, tenant, database.app, keys, prefix), sshd)
+    return TenantEnvironment(database.ref, tenant, database.app, keys, tmp_path_factory.mktemp("acme"))
+
+
+@pytest.fixture
+def fetcher(sshd: AServer, acme: TenantEnvironment, tmp_path: Path) -> Iterator[Fetcher]:
+    """Each test has a source and a folder of its own: what one left is nothing to the next."""
+    made = Fetcher(replace(acme, prefix=tmp_path / "data"), sshd, f"bank_{uuid4().hex[:8]}")
+    made.env.prefix.mkdir(mode=0o700)
     made.keys.accept_host_key(sshd.host_key)
     (sshd.folder.parent / "authorized_keys").write_text(made.keys.public_key() + "\n")
     yield made
@@ -154,7 +160,10 @@ def test_a_file_written_again_under_its_name_is_another_delivery(fetcher: Fetche
     assert fetcher.contents(fetcher.fetch()) == {"report.csv": b"tuesday"}
 
 
-def test_a_dropped_connection_is_made_again_and_the_file_goes_on_where_it_was(fetcher: Fetcher) -> None:
+def test_a_dropped_connection_is_made_again_and_the_file_goes_on_where_it_was(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actuals_pipelines.sources.retry._growing", lambda state: 0.0)
     content = os.urandom(6_000_000)
     fetcher.server.put("large.csv", content)
     line = BreakingLine(fetcher.server.port, [100_000_000, 2_500_000, 2_500_000])  # the first connection only looks
@@ -207,7 +216,11 @@ def test_killed_in_the_middle_the_next_fetch_has_all_of_it_once(fetcher: Fetcher
 def test_without_an_accepted_host_key_no_login_is_sent(fetcher: Fetcher) -> None:
     fetcher.server.put("a.csv", b"a")
     with fetcher.env.engine.begin() as connection:
-        connection.execute(sa.update(tables.sftp_connection).values(host_key=None))
+        connection.execute(
+            sa.update(tables.sftp_connection)
+            .where(tables.sftp_connection.c.source_id == fetcher.source_id)
+            .values(host_key=None)
+        )
 
     with pytest.raises(HostKeyUnknown, match="SHA256:"):
         fetcher.fetch()
@@ -225,12 +238,17 @@ def test_a_changed_host_key_stops_the_source_until_a_person_accepts_it(fetcher: 
     assert stopped.value.accepted.startswith("SHA256:") and stopped.value.offered.startswith("SHA256:")
     assert fetcher.server.log.read_text().count("Accepted publickey") == logins
     with fetcher.env.engine.begin() as connection:
-        noted = connection.execute(sa.select(tables.sftp_connection.c.refused_host_key)).scalar_one()
+        noted = connection.execute(
+            sa.select(tables.sftp_connection.c.refused_host_key).where(
+                tables.sftp_connection.c.source_id == fetcher.source_id
+            )
+        ).scalar_one()
     assert noted == stopped.value.offered
     fetcher.keys.accept_host_key(fetcher.server.host_key)
     assert len(fetcher.fetch()) == 1
     with fetcher.env.engine.begin() as connection:
-        audited = list(connection.scalars(sa.select(tables.audit_outbox.c.action)))
+        of_ours = tables.audit_outbox.c.object.startswith(str(fetcher.source_id))
+        audited = list(connection.scalars(sa.select(tables.audit_outbox.c.action).where(of_ours)))
     assert audited.count("source.host_key.accept") == 3
 
 

@@ -9,7 +9,15 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from actuals_pipelines.database.tables import arrival, generation, inbox_body, source, unit
+from actuals_pipelines.database.tables import (
+    arrival,
+    generation,
+    inbox_body,
+    remote_file,
+    sftp_connection,
+    source,
+    unit,
+)
 from actuals_pipelines.domain.source import Expected, Source
 from actuals_pipelines.domain.tenant import Tenant
 from actuals_pipelines.operations.alerts.finding import Finding
@@ -40,6 +48,7 @@ def tenant_findings(
         if refused:
             what = f"{name}: {refused} arrivals are refused, because their file is not what their row says"
             yield Finding(f"{name} refused", "error", what, f"See them with `actuals source arrivals {name}`.", name)
+        yield from _remote(connection, name)
         for one in tenant.sources:
             if one.expected is not None:
                 yield from _late(connection, name, one, one.expected, now)
@@ -70,6 +79,26 @@ def _late(connection: sa.Connection, name: str, one: Source, expected: Expected,
     yield Finding(
         f"{name} late {one.name}", "error", what, "Ask the sender; a pull's failure is an alert of its own.", name
     )
+
+
+def _remote(connection: sa.Connection, name: str) -> Iterator[Finding]:
+    """Servers that show another key than the accepted one, and files that are not fetched."""
+    c, f = sftp_connection.c, remote_file.c
+    changed = sa.select(source.c.name, c.refused_host_key).join(source, source.c.id == c.source_id)
+    for row in connection.execute(changed.where(c.refused_host_key.is_not(None))):
+        what = f"{name}: the server of {row.name} shows another host key, {row.refused_host_key}; nothing is fetched"
+        advice = f"Ask its owner by another way; then `actuals source host-key {name} {row.name} --scan`."
+        yield Finding(f"{name} host key {row.name}", "error", what, advice, name)
+    refused = sa.select(source.c.name, sa.func.count().label("files")).join(source, source.c.id == f.source_id)
+    for row in connection.execute(refused.where(f.refused.is_not(None)).group_by(source.c.name)):
+        what = f"{name}: {row.files} remote files of {row.name} are not fetched, for what they are"
+        yield Finding(
+            f"{name} remote files {row.name}",
+            "error",
+            what,
+            f"See why with `actuals source connect {name} {row.name}`.",
+            name,
+        )
 
 
 # Held, or without an answer because a check could not run: neither goes on by itself.

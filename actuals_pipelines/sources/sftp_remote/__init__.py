@@ -2,6 +2,22 @@
 
 from actuals_pipelines.sources.sftp_remote.keys import SftpKeys
 from actuals_pipelines.sources.sftp_remote.remote import SftpRemote
-from actuals_pipelines.sources.sftp_remote.session import Account, HostKeyChanged, HostKeyUnknown, LoginRefused, scan
+from actuals_pipelines.sources.sftp_remote.session import (
+    Account,
+    HostKeyChanged,
+    HostKeyUnknown,
+    LoginRefused,
+    fingerprint,
+    scan,
+)
 
-__all__ = ["Account", "HostKeyChanged", "HostKeyUnknown", "LoginRefused", "SftpKeys", "SftpRemote", "scan"]
+__all__ = [
+    "Account",
+    "HostKeyChanged",
+    "HostKeyUnknown",
+    "LoginRefused",
+    "SftpKeys",
+    "SftpRemote",
+    "fingerprint",
+    "scan",
+]
