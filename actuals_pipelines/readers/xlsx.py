@@ -106,7 +106,7 @@ def _check_archive(data: bytes, format: str) -> None:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 unpacked = sum(part.file_size for part in archive.infolist())
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):  # also a version from the future
             raise FileRefused(format, "it is half a file, or damaged", "Ask for it again.") from None
         if unpacked > _MAX_UNPACKED_BYTES:
             raise FileRefused(format, f"it unpacks to over {_MAX_UNPACKED_BYTES} bytes", "Export as CSV.")

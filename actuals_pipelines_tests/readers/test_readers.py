@@ -192,3 +192,11 @@ def test_a_workbook_whose_sheet_is_damaged_is_refused() -> None:
 
     with pytest.raises(FileRefused, match="no workbook that can be opened"):
         open_reader("xlsx").read(io.BytesIO(data[:sheet] + b"XX" + data[sheet + 2 :]), {})
+
+
+def test_a_workbook_in_an_archive_of_a_later_version_is_refused() -> None:
+    data = workbook({"one": [["a", "b"], [1, "x"]]})
+    entry = data.index(b"PK\x01\x02")  # in the archive's directory, the version needed is 6 bytes on
+
+    with pytest.raises(FileRefused, match="half a file, or damaged"):
+        open_reader("xlsx").read(io.BytesIO(data[: entry + 6] + b"\xab\0" + data[entry + 8 :]), {})

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actuals_pipelines.engine import connect
+from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.readers.entries import ENTRY_COLUMNS
 from actuals_pipelines.readers.profiles import marks
 from actuals_pipelines.readers.profiles.json_rows import read_json
@@ -94,31 +95,35 @@ class ProfileReader:
         self, program: Program, first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch], reading: Reading
     ) -> Iterator[pa.RecordBatch]:
         sums = Sums(self.profile)
+        refused: list[ActualsError] = []
         if first is not None:
             with closing(connect(settings=_SETTINGS)) as connection, ExitStack() as second:
                 aside = second.enter_context(closing(connect())) if program.stated else None
-                prepared = self._prepared(itertools.chain([first], rest), program, aside, sums)
+                prepared = self._prepared(_noting(itertools.chain([first], rest), refused), program, aside, sums)
                 connection.register("records", pa.RecordBatchReader.from_batches(first.schema, prepared))
                 try:
                     for found in connection.sql(program.entries).to_arrow_reader(_ROWS_PER_BATCH):
                         yield from self._entries(found, sums, reading)
-                except (
-                    duckdb.BinderException,
-                    duckdb.ConversionException,
-                    duckdb.InvalidInputException,
-                ):  # their texts may hold values
-                    raise self.profile.refuse(
-                        ("entry",),
-                        "expressions whose values fit together",
-                        "a text used as an amount, or an amount as a text",
-                        "Name the column in `amounts: columns`, or write number(word).",
-                    ) from None
-                except duckdb.OutOfRangeException:
-                    what = "its amounts add up to more than 16 digits"
-                    raise FileRefused(self.format, what, "Check the profile's decimal mark.") from None
+                except (OSError, duckdb.Error) as error:
+                    # What went wrong within the stream is an error of the engine by now.
+                    raise (refused[0] if refused else self._explained(error)) from None
         reading.controls.extend(sums.controls())
         reading.notes |= sums.notes()
         reading.notes["profile"] = self.profile.name
+
+    def _explained(self, error: Exception) -> Exception:
+        """What an error of the engine means to who wrote the profile; its text may hold values."""
+        if isinstance(error, duckdb.BinderException | duckdb.ConversionException | duckdb.InvalidInputException):
+            return self.profile.refuse(
+                ("entry",),
+                "expressions whose values fit together",
+                "a text used as an amount, or an amount as a text",
+                "Name the column in `amounts: columns`, or write number(word).",
+            )
+        if isinstance(error, duckdb.OutOfRangeException):
+            what = "its amounts add up to more than 16 digits"
+            return FileRefused(self.format, what, "Check the profile's decimal mark.")
+        return error
 
     def _entries(self, found: pa.RecordBatch, sums: Sums, reading: Reading) -> Iterator[pa.RecordBatch]:
         """Entries of one batch of results; its rejects are noted, what counts is added up."""
@@ -157,6 +162,14 @@ class ProfileReader:
                 names = [column[0] for column in found.description]
                 sums.stated.extend(dict(zip(names, row, strict=True)) for row in found.fetchall()[:1000])
             yield made
+
+
+def _noting(batches: Iterator[pa.RecordBatch], refused: list[ActualsError]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except ActualsError as error:
+        refused.append(error)
+        raise
 
 
 def trimmed(column: pa.Array) -> pa.Array:

@@ -507,6 +507,19 @@ def test_a_profile_s_mistake_is_told_with_its_line_and_column(change: tuple[str,
     assert words in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("end", "what"),
+    [(b'DE1;01.01.2026;1,00;EUR;"a\n', "ends inside a quoted field"), (b"DE1;\0;1,00;EUR;a\n", "NUL bytes")],
+    ids=["open quote", "binary"],
+)
+def test_what_is_found_wrong_late_in_a_file_refuses_it_by_its_own_words(end: bytes, what: str) -> None:
+    """The records pass through the engine by then, which has no word for it."""
+    many = b"DE1;01.01.2026;1,00;EUR;a\n" * 60_000  # beyond what is looked at before
+
+    with pytest.raises(FileRefused, match=what):
+        begin(BANK, HEADER.encode() + many + end).table()
+
+
 def test_a_file_of_another_kind_says_which_columns_are_wanted() -> None:
     with pytest.raises(FileRefused, match="'Konto', 'Tag / Day'"):
         begin(BANK, "a,b\n1,2\n")
