@@ -40,6 +40,8 @@ def status(home: Home, as_json: bool, stale: bool, link: bool) -> None:
         for service in document["services"]:
             words = "healthy" if service["healthy"] else "NOT healthy"
             click.echo(f"  {service['name']:<10} {words:<12} {service['url']}")
+            if service["fingerprint"]:
+                click.echo(f"  {'':<23} host key {service['fingerprint']}")
         for location in document["locations"]:
             words = "healthy" if location["healthy"] else "NOT healthy"
             tenants = ", ".join(_tenant(one) for one in document["tenants"] if one["location"] == location["name"])

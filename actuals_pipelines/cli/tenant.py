@@ -182,3 +182,22 @@ def _summary(found: Registered) -> dict[str, Any]:
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+@tenant.command("sftp-password")
+@json_option
+def sftp_password_(*, as_json: bool) -> None:
+    """Make a password for an sFTP account, and the hash that goes into the tenant's file. Neither is kept.
+
+    A key pair is better: a password can be typed into the wrong server. Exit 0: always.
+    """
+    from actuals_pipelines.operations.sftp_passwords import new_sftp_password  # noqa: PLC0415 - loads argon2
+
+    made = new_sftp_password()
+    if as_json:
+        print_json({"password": made.password, "password_hash": made.password_hash})
+        return
+    click.echo(
+        f"password (shown once, for the sender alone):\n  {made.password}\nfor the account in the tenant's file:"
+    )
+    click.echo(f"  password_hash: {made.password_hash}\n  from: [192.0.2.0/24]   # where the sender comes from")

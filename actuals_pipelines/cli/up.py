@@ -87,6 +87,8 @@ def _tell_when_healthy(home: Home, link: str) -> None:
     for state in states:
         words = state.url or "no address of its own"
         click.echo(f"  {state.name:<10} {'healthy' if state.healthy else 'NOT healthy':<12} {words}")
+        if state.fingerprint:
+            click.echo(f"  {'':<23} host key {state.fingerprint}")
     locations = location_health(home)
     for location in locations:
         words = f"serves {', '.join(location.tenants) or 'no tenant yet'}"

@@ -31,12 +31,23 @@ class TenantRef:
 
 
 @dataclass(frozen=True, slots=True)
+class SftpKey:
+    """A public key of an sFTP account: whose it is, and until when it holds."""
+
+    line: str  # OpenSSH form
+    owner: str = ""  # a person or a system
+    expires_on: date | None = None  # the last day, in UTC
+
+
+@dataclass(frozen=True, slots=True)
 class SftpAccount:
-    """Who may drop files: a user name and its public keys (OpenSSH form)."""
+    """Who may drop files: a user name, and how it proves who it is."""
 
     user: str
-    public_keys: tuple[str, ...]
+    public_keys: tuple[SftpKey, ...]
     sources: tuple[str, ...] = ()  # the sFTP sources it may drop for; none named means all of the tenant's
+    addresses: tuple[str, ...] = ()  # networks it may come from; none named means any
+    password_hash: str | None = None  # argon2id; only together with addresses
 
 
 @dataclass(frozen=True, slots=True)

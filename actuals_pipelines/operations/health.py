@@ -30,6 +30,7 @@ class Health:
     name: str
     url: str
     healthy: bool
+    fingerprint: str | None = None  # of the sFTP drop's host key: what a sender compares at the first connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def health(home: Home) -> list[Health]:
         return [
             Health("postgres", f"postgresql://{address.host}:{address.port}", _answers(database, "select 1")),
             Health("inbox", found.url("inbox"), _is_up(home, f"{found.url('inbox')}/health")),
-            Health("sftp", found.url("sftp"), _greets(found.ports["sftp"])),
+            Health("sftp", found.url("sftp"), _greets(found.ports["sftp"]), _fingerprint(home)),
             # It answers and lists the common location as loaded; a tenant's own location stands for itself.
             Health("dagster", found.url("dagster"), _loaded_locations(home, found).get(COMMON, False)),
             Health("daemon", "", _answers(database, _HEARTBEAT)),
@@ -125,6 +126,12 @@ def _is_up(home: Home, url: str) -> bool:
         return httpx.get(url, verify=trusted(home), timeout=5, trust_env=False).status_code == httpx.codes.OK
     except (httpx.HTTPError, OSError):
         return False
+
+
+def _fingerprint(home: Home) -> str | None:
+    from actuals_pipelines.sources.sftp.host_key import fingerprint  # noqa: PLC0415 - loads asyncssh
+
+    return fingerprint(home)
 
 
 def _greets(port: int) -> bool:

@@ -98,5 +98,12 @@ def _accounts(tenant: Tenant, ref: TenantRef) -> tuple[SftpView, ...]:
     drops = tuple(source.name for source in tenant.sources if source.kind is SourceKind.SFTP)
     suffix = "" if ref.environment == "prod" else f"_{ref.environment}"
     return tuple(
-        SftpView(f"{account.user}{suffix}", account.public_keys, account.sources or drops) for account in tenant.sftp
+        SftpView(
+            f"{account.user}{suffix}",
+            account.public_keys,
+            account.sources or drops,
+            account.addresses,
+            account.password_hash,
+        )
+        for account in tenant.sftp
     )

@@ -9,16 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-
 from actuals_pipelines.domain.package import MatchingPackage
-from actuals_pipelines.domain.source import Source, SourceKind
-from actuals_pipelines.domain.tenant import SftpAccount, Tenant
+from actuals_pipelines.domain.tenant import Tenant
 from actuals_pipelines.tenants.parse_package import implicit_ids, read_ids, read_package
+from actuals_pipelines.tenants.parse_sftp import check_folders, read_sftp_account
 from actuals_pipelines.tenants.parse_source import mapped_fields, read_sources
 from actuals_pipelines.tenants.place import Place
 from actuals_pipelines.tenants.schema import nearest, problems_of
@@ -46,7 +40,8 @@ def parse_tenant(text: str, origin: str) -> Tenant:
             place["ids"].complain_at_key("no ids here", "some", "In a tenant's file `ids:` stands beside `packages:`.")
     packages = tuple(read_package(place, ids, mapped) for place in root["packages"].items())
     _check_id_fields(root["ids"], {name for fields in mapped.values() for name in fields})
-    accounts = tuple(_sftp_account(place, sources) for place in root["sftp"].items())
+    check_folders(root["sources"].items())
+    accounts = tuple(read_sftp_account(place, sources) for place in root["sftp"].items())
     _raise(root)
     return Tenant(
         name=root["name"].text(),
@@ -114,32 +109,3 @@ def _check_id_fields(place: Place, mapped: set[str]) -> None:
         name = scheme["field"].text()
         if name not in mapped:
             scheme["field"].complain("a field that some source maps", repr(name), nearest(name, mapped))
-
-
-def _sftp_account(place: Place, sources: tuple[Source, ...]) -> SftpAccount:
-    drops = [source.name for source in sources if source.kind is SourceKind.SFTP]
-    for part in place["sources"].items():
-        if part.text() not in drops:
-            part.complain("a source of kind sftp", repr(part.text()), nearest(part.text(), drops))
-    keys = tuple(part.text() for part in place["public_keys"].items() if _is_public_key(part))
-    return SftpAccount(place["user"].text(), keys, place["sources"].texts())
-
-
-def _is_public_key(place: Place) -> bool:
-    """Whether it is a public key that we take: Ed25519, ECDSA, or RSA of 3072 bits and more."""
-    expected = "an Ed25519, ECDSA or RSA (3072 bits or more) public key in OpenSSH form"
-    if "PRIVATE" in place.text():
-        advice = "Give the .pub file's line. This private key has been in a file: make a new pair."
-        place.complain("a public key", "a private key", advice)
-        return False
-    try:
-        key = load_ssh_public_key(place.text().encode())
-    except (ValueError, UnsupportedAlgorithm):
-        place.complain(expected, "something else", "Copy the line of the .pub file, as in 'ssh-ed25519 AAAA... who'.")
-        return False
-    if isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey):
-        return True
-    if isinstance(key, RSAPublicKey) and key.key_size >= 3072:
-        return True
-    place.complain(expected, "a weaker one", "Make one with `ssh-keygen -t ed25519`.")
-    return False

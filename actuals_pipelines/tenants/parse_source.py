@@ -16,6 +16,7 @@ from actuals_pipelines.domain.source import (
     FieldMapping,
     Minimisation,
     ProcessingSet,
+    SideFile,
     Source,
     SourceKind,
 )
@@ -83,6 +84,8 @@ def _delivered(place: Place, time_zone: str) -> Source:
         optional=place["optional"].texts(),
         iterate=place["iterate"].optional(),
         adds_up={key: part.texts() for key, part in place["adds_up"].fields().items()},
+        folder=place["folder"].optional(),
+        side_file=SideFile(place["side_file"].text()) if place["side_file"].exists else None,
         connector=place["connector"].optional(),
         connection=place["connection"].mapping(),
         repull_days=place["repull_days"].number(3),

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from actuals_pipelines.database.server import ServerAddress
 from actuals_pipelines.domain.source import SideFile, SourceKind
-from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.domain.tenant import SftpKey, TenantRef
 from actuals_pipelines.encryption.durable import sync_folder, write_durably
 from actuals_pipelines.encryption.environments import ref_bytes
 from actuals_pipelines.errors import ActualsError
@@ -106,8 +106,13 @@ class SftpView:
     """One sFTP account: who enters with which keys, and the sources (folders) it may drop for."""
 
     user: str
-    public_keys: tuple[str, ...]  # OpenSSH lines
+    public_keys: tuple[SftpKey, ...]
     sources: tuple[str, ...]
+    addresses: tuple[str, ...] = ()  # networks; none: from anywhere
+    password_hash: str | None = None  # argon2id; only together with addresses
+
+    def __repr__(self) -> str:
+        return f"<SftpView {self.user}>"
 
 
 @dataclass(frozen=True, slots=True)

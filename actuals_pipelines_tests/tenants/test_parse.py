@@ -9,6 +9,7 @@ import pytest
 
 from actuals_pipelines.domain.package import Due, Pass, Side, Tolerance
 from actuals_pipelines.domain.source import IdScheme, Minimisation, ProcessingSet, SourceKind
+from actuals_pipelines.domain.tenant import SftpKey
 from actuals_pipelines.tenants import parse_package as parse_package_module
 from actuals_pipelines.tenants import parse_source
 from actuals_pipelines.tenants.parse import parse_package, parse_tenant
@@ -35,7 +36,7 @@ def test_a_tenant_is_read_with_its_sources_and_packages() -> None:
         ("psp", SourceKind.OAUTH_API),
         ("bank", SourceKind.SFTP),
     ]
-    assert tenant.sftp[0].public_keys == (PUBLIC_KEY,)
+    assert tenant.sftp[0].public_keys == (SftpKey(PUBLIC_KEY, "ops@acme"),)
     package = tenant.package("orders_vs_psp")
     assert package.tolerance == Tolerance({"EUR": 5, "JPY": 5}, basis_points=25)
     assert package.due == {Side.IST: Due(3, business=True)}

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from actuals_pipelines.domain.source import SourceKind
-from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.domain.tenant import SftpKey, TenantRef
 from actuals_pipelines.tenants.projections import (
     ApiKeyView,
     DatabaseLogin,
@@ -46,7 +46,7 @@ def door_view(ref: TenantRef = ACME_REF, name: str = "acme") -> DoorView:
             ApiKeyView("00ff", b"\x00\xff", "prod", "shop", datetime(2026, 1, 1, tzinfo=UTC), None, ("shop",)),
             ApiKeyView("11ff", b"\x11\xff", "test", "shop"),
         ),
-        sftp=(SftpView("acme_drop", (PUBLIC_KEY,), ("bank",)),),
+        sftp=(SftpView("acme_drop", (SftpKey(PUBLIC_KEY),), ("bank",)),),
     )
 
 

@@ -38,10 +38,28 @@ _DEFAULT_ROOM = DropLimits().room
 @click.option(
     "--free-mib", default=_DEFAULT_ROOM.free_disk_bytes // _MIB, show_default=True, help="Stays free on disk."
 )
+@click.option("--day-mib", default=_DEFAULT_ROOM.day_bytes // _MIB, show_default=True, help="Of a tenant and day.")
+@click.option("--day-files", default=_DEFAULT_ROOM.day_files, show_default=True, help="Of a tenant and day.")
 @click.option(
     "--per-second", default=DropLimits().per_second, show_default=True, help="New connections of one address."
 )
-def main(*, home_folder: str | None, host: str, port: int, file_mib: int, free_mib: int, per_second: int) -> None:
+@click.option("--connections", default=DropLimits().connections, show_default=True, help="At once, logged in or not.")
+@click.option("--strangers", default=DropLimits().strangers, show_default=True, help="At once, not logged in.")
+@click.option("--failed-logins", default=DropLimits().failed_logins, show_default=True, help="Of one address, 10 min.")
+def main(
+    *,
+    home_folder: str | None,
+    host: str,
+    port: int,
+    file_mib: int,
+    free_mib: int,
+    day_mib: int,
+    day_files: int,
+    per_second: int,
+    connections: int,
+    strangers: int,
+    failed_logins: int,
+) -> None:
     """Take files over sFTP, seal them while they arrive, and confirm them after commit."""
     guard_process()
     show_no_values()
@@ -52,7 +70,13 @@ def main(*, home_folder: str | None, host: str, port: int, file_mib: int, free_m
     lost = {tenant.ref: sweep(tenant.prefix) for tenant in accounts.tenants}
     if any(lost.values()):
         log.warning("half files of an earlier process removed: files=%d", sum(map(len, lost.values())))
-    limits = DropLimits(room=Room(file_mib * _MIB, free_mib * _MIB), per_second=per_second)
+    limits = DropLimits(
+        room=Room(file_mib * _MIB, free_mib * _MIB, day_mib * _MIB, day_files),
+        connections=connections,
+        strangers=strangers,
+        per_second=per_second,
+        failed_logins=failed_logins,
+    )
     uvloop.run(_run(Drop(accounts, limits, lost=lost), views, host, port, host_key(home, door_key())))
     for tenant in accounts.tenants:
         tenant.engine.dispose()

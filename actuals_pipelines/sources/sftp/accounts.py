@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import asyncssh
@@ -14,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from actuals_pipelines.database.server import engine
 from actuals_pipelines.domain.source import SourceKind
-from actuals_pipelines.domain.tenant import TenantRef
+from actuals_pipelines.domain.tenant import SftpKey, TenantRef
 from actuals_pipelines.sources.door import content_mac_key
 from actuals_pipelines.sources.sftp.deliver import Deliveries
 from actuals_pipelines.sources.sftp.errors import NotPermitted, NotThere
+from actuals_pipelines.sources.sftp.quota import today
 from actuals_pipelines.tenants.projections import DoorSource, DoorView, SftpView
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,16 @@ class Account:
     tenant: TenantDrop
     user: str
     folders: Mapping[str, Folder]  # by a source's folder and by its name
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()  # none: from anywhere
+    password_hash: str | None = field(default=None, repr=False)
+
+    def is_from(self, address: str) -> bool:
+        """Whether it may come from there."""
+        if not self.networks:
+            return True
+        found = ipaddress.ip_address(address.partition("%")[0])
+        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        return any((mapped or found) in network for network in self.networks)
 
     @property
     def shown_folders(self) -> frozenset[str]:
@@ -83,13 +96,20 @@ class Account:
         return next(iter(self.folders.values())) if self.has_one_source else Folder("", None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    account: Account
+    expires_on: date | None
+
+
 class Accounts:
     """All accounts by user and key; `take` follows the views, in the event loop's thread."""
 
-    def __init__(self, data: Path, door_key: bytes) -> None:
-        self._data, self._door_key = data, door_key
+    def __init__(self, data: Path, door_key: bytes, day: Callable[[], date] = today) -> None:
+        self._data, self._door_key, self._day = data, door_key, day
         self._tenants: dict[TenantRef, TenantDrop] = {}
-        self._accounts: dict[tuple[str, bytes], Account] = {}
+        self._by_key: dict[tuple[str, bytes], _Key] = {}
+        self._by_password: dict[str, Account] = {}
 
     @property
     def tenants(self) -> tuple[TenantDrop, ...]:
@@ -106,15 +126,23 @@ class Accounts:
             if tenants.get(ref) is not tenant:
                 tenant.engine.dispose()  # what runs on it ends undisturbed
         self._tenants = tenants
-        self._accounts = {}
+        self._by_key, self._by_password = {}, {}
         for tenant in tenants.values():
             for shown in tenant.view.sftp:
                 self._add(tenant, shown)
-        log.info("views taken: tenants=%d accounts=%d", len(tenants), len(self._accounts))
+        log.info("views taken: tenants=%d keys=%d", len(tenants), len(self._by_key))
 
-    def find(self, user: str, public_data: bytes) -> Account | None:
-        """The account of this user and public key (SSH wire form), if there is one now."""
-        return self._accounts.get((user, public_data))
+    def by_key(self, user: str, public_data: bytes, address: str) -> Account | None:
+        """The account of this user and public key (SSH wire form), if the key holds today, and from this address."""
+        entry = self._by_key.get((user, public_data))
+        if entry is None or not entry.account.is_from(address):
+            return None
+        return entry.account if entry.expires_on is None or self._day() <= entry.expires_on else None
+
+    def by_password(self, user: str, address: str) -> Account | None:
+        """The account of this user, if it may enter with a password from this address."""
+        account = self._by_password.get(user)
+        return account if account is not None and account.networks and account.is_from(address) else None
 
     def _add(self, tenant: TenantDrop, shown: SftpView) -> None:
         folders: dict[str, Folder] = {}
@@ -122,22 +150,30 @@ class Accounts:
             if name in shown.sources and source.kind is SourceKind.SFTP:
                 folder = Folder(source.folder or name, source)
                 folders |= {folder.name: folder, name: folder}
-        account = Account(tenant, shown.user, folders)
-        for line in shown.public_keys:
-            try:
-                key = asyncssh.import_public_key(line)
-            except asyncssh.KeyImportError:
-                log.error("a public key cannot be read: tenant=%s", tenant.ref.uuid)
-                continue
-            if isinstance(key.pyca_key, RSAPublicKey) and key.pyca_key.key_size < MIN_RSA_BITS:
-                log.error("a public key is too short: tenant=%s bits=%d", tenant.ref.uuid, key.pyca_key.key_size)
-                continue
-            place = (shown.user, key.public_data)
-            if place in self._accounts:
-                # Two tenants with one user name and one key: whose files these are cannot be told.
-                log.error("a user name and key are taken: tenant=%s", tenant.ref.uuid)
-                continue
-            self._accounts[place] = account
+        networks = tuple(ipaddress.ip_network(network) for network in shown.addresses)
+        account = Account(tenant, shown.user, folders, networks, shown.password_hash)
+        if shown.password_hash is not None and self._by_password.setdefault(shown.user, account) is not account:
+            # Two tenants with one user name and a password: whose files these are cannot be told.
+            log.error("a user name with a password is taken: tenant=%s", tenant.ref.uuid)
+        for key in shown.public_keys:
+            self._add_key(account, key)
+
+    def _add_key(self, account: Account, shown: SftpKey) -> None:
+        tenant = account.tenant.ref.uuid
+        try:
+            key = asyncssh.import_public_key(shown.line)
+        except asyncssh.KeyImportError:
+            log.error("a public key cannot be read: tenant=%s", tenant)
+            return
+        if isinstance(key.pyca_key, RSAPublicKey) and key.pyca_key.key_size < MIN_RSA_BITS:
+            log.error("a public key is too short: tenant=%s bits=%d", tenant, key.pyca_key.key_size)
+            return
+        place = (account.user, key.public_data)
+        if place in self._by_key:
+            # Two tenants with one user name and one key: whose files these are cannot be told.
+            log.error("a user name and key are taken: tenant=%s", tenant)
+            return
+        self._by_key[place] = _Key(account, shown.expires_on)
 
     def _open(self, view: DoorView) -> TenantDrop:
         login = view.login
@@ -153,12 +189,16 @@ class Login:
 
     accounts: Accounts
     user: str
-    public_data: bytes
+    address: str
+    public_data: bytes | None  # None: it came with a password
     ref: TenantRef
 
     def account(self) -> Account:
         """The account as it is now. Raises NotPermitted if it was closed."""
-        found = self.accounts.find(self.user, self.public_data)
+        if self.public_data is None:
+            found = self.accounts.by_password(self.user, self.address)
+        else:
+            found = self.accounts.by_key(self.user, self.public_data, self.address)
         if found is None or found.tenant.ref != self.ref:
             raise NotPermitted("This account was closed", "Ask the operator.")
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
 
@@ -38,7 +40,26 @@ def host_key(home: Home, door_key: bytes) -> asyncssh.SSHKey:
     if not path.exists():
         home.doors.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make(path, home, door_key)
-    return _open(path, home, door_key)
+    key = _open(path, home, door_key)
+    line = key.export_public_key()
+    public = _public_path(home)
+    if not public.exists() or public.read_bytes() != line:
+        write_durably(public, line, mode=0o600, replace=True)
+    return key
+
+
+def fingerprint(home: Home) -> str | None:
+    """The host key's fingerprint as OpenSSH prints it; None before the drop's first start. Opens no key."""
+    try:
+        line = _public_path(home).read_text()
+    except FileNotFoundError:
+        return None
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _public_path(home: Home) -> Path:
+    return home.doors / "sftp_host_key.pub"
 
 
 def _make(path: Path, home: Home, door_key: bytes) -> None:

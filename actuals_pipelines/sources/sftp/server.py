@@ -11,8 +11,9 @@ from typing import Any
 import asyncssh
 
 from actuals_pipelines.domain.tenant import TenantRef
-from actuals_pipelines.sources.sftp.accounts import Accounts, Login
+from actuals_pipelines.sources.sftp.accounts import Account, Accounts, Login
 from actuals_pipelines.sources.sftp.packets import answered_all
+from actuals_pipelines.sources.sftp.password import is_password
 from actuals_pipelines.sources.sftp.quota import Quota, Room
 from actuals_pipelines.sources.sftp.session import DropSession
 from actuals_pipelines.sources.sftp.tray import Tray
@@ -44,6 +45,9 @@ class DropLimits:
     strangers: int = 50  # connections that have not logged in
     per_second: int = 10  # new connections of one address
     sessions: int = 8  # sFTP sessions in one connection
+    attempts: int = 6  # keys and passwords that one connection may try
+    failed_logins: int = 20  # connections of one address that tried and failed, in `failed_seconds`
+    failed_seconds: float = 600.0
     login_seconds: float = 20.0
     idle_seconds: float = 600.0
 
@@ -56,6 +60,7 @@ class Drop:
     limits: DropLimits = field(default_factory=DropLimits)
     connected: set[_Entrance] = field(default_factory=set)
     recent: dict[str, list[float]] = field(default_factory=dict)  # address -> when it connected, monotonic
+    failed: dict[str, list[float]] = field(default_factory=dict)  # address -> when a login failed, monotonic
     trays: dict[tuple[TenantRef, str], Tray] = field(default_factory=dict)  # by tenant and user
     quotas: dict[TenantRef, Quota] = field(default_factory=dict)
     lost: dict[TenantRef, set[str]] = field(default_factory=dict)  # marks of half files of an earlier process
@@ -72,7 +77,7 @@ class Drop:
             allow_scp=False,
             process_factory=None,
             session_factory=None,
-            password_auth=False,
+            password_auth=True,  # offered to those alone whose account has one, from where it may come
             kbdint_auth=False,
             host_based_auth=False,
             gss_host=None,
@@ -93,6 +98,9 @@ class Drop:
         """Whether one more connection may come in: refused before any key exchange, which is what costs."""
         if len(self.recent) > 10_000:
             self.recent.clear()
+        failed = [at for at in self.failed.get(address, []) if now - at < self.limits.failed_seconds]
+        if len(failed) >= self.limits.failed_logins:
+            return False
         times = [at for at in self.recent.get(address, []) if now - at < 1.0]
         strangers = sum(not entrance.is_in for entrance in self.connected)
         self.recent[address] = [*times, now]
@@ -101,6 +109,14 @@ class Drop:
             and strangers < self.limits.strangers
             and len(self.connected) < self.limits.connections
         )
+
+    def failed_login(self, address: str, now: float) -> None:
+        """A connection tried to log in, and ended without."""
+        if len(self.failed) > 10_000:
+            self.failed.clear()
+        recent = [at for at in self.failed.get(address, []) if now - at < self.limits.failed_seconds]
+        self.failed[address] = [*recent, now]
+        log.warning("login failed: failed_of_this_address=%d", len(recent) + 1)
 
     async def end_idle(self, every_seconds: float = 5.0) -> None:
         """End connections on which nothing happens, until cancelled."""
@@ -125,13 +141,18 @@ class Drop:
 
 
 class _Entrance(asyncssh.SSHServer):
-    """One connection: public keys of known accounts alone. Forwarding is refused by the base class."""
+    """One connection: known accounts alone, by key, or by password where that is switched on.
+
+    Forwarding is refused by the base class.
+    """
 
     connection: asyncssh.SSHServerConnection
 
     def __init__(self, drop: Drop) -> None:
         self.drop = drop
         self.is_in = False
+        self.address = self.user = ""
+        self.attempts = 0
         self.sessions = 0
         self.active_at = time.monotonic()
         self.login: Login | None = None
@@ -139,28 +160,47 @@ class _Entrance(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.connection = conn
         conn.set_extra_info(entrance=self)
-        address = str((conn.get_extra_info("peername") or ("",))[0])
-        is_admitted = self.drop.admits(address, self.active_at)
+        self.address = str((conn.get_extra_info("peername") or ("",))[0])
+        is_admitted = self.drop.admits(self.address, self.active_at)
         self.drop.connected.add(self)
         if not is_admitted:
             conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.drop.connected.discard(self)
-
-    def begin_auth(self, username: str) -> bool:
-        return True  # everybody must prove who they are
+        if self.attempts and not self.is_in:
+            self.drop.failed_login(self.address, time.monotonic())
 
     def public_key_auth_supported(self) -> bool:
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        account = self.drop.accounts.find(username, key.public_data)
+        account = self.drop.accounts.by_key(username, key.public_data, self.address)
+        return self._let_in(account, key.public_data)
+
+    def begin_auth(self, username: str) -> bool:
+        self.user = username
+        return True  # everybody must prove who they are
+
+    def password_auth_supported(self) -> bool:
+        return self.drop.accounts.by_password(self.user, self.address) is not None
+
+    async def validate_password(self, username: str, password: str) -> bool:
+        account = self.drop.accounts.by_password(username, self.address)
+        if account is None or account.password_hash is None or not await is_password(account.password_hash, password):
+            account = None
+        return self._let_in(account, None)
+
+    def _let_in(self, account: Account | None, public_data: bytes | None) -> bool:
+        """Remember who it is; or count the attempt, and end a connection that tried too often."""
         self.login = None
-        if account is None:
-            return False
-        self.login = Login(self.drop.accounts, username, key.public_data, account.tenant.ref)
-        return True
+        if account is not None:
+            self.login = Login(self.drop.accounts, account.user, self.address, public_data, account.tenant.ref)
+            return True
+        self.attempts += 1
+        if self.attempts >= self.drop.limits.attempts:
+            self.connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many attempts")
+        return False
 
     def auth_completed(self) -> None:
         self.is_in = True

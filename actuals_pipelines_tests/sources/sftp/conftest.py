@@ -16,12 +16,15 @@ import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database.tables import arrival
+from actuals_pipelines.domain.tenant import SftpKey
 from actuals_pipelines.encryption.columns import open_from_door
 from actuals_pipelines.encryption.container import NIL, ContainerAad, Kind, read_container
 from actuals_pipelines.tenants.projections import SftpView
 from actuals_pipelines_tests.sources.conftest import ADoor, AHome, ATenant
 
 T = TypeVar("T")
+
+TEST_LIMITS = ("--file-mib", "4", "--free-mib", "1", "--per-second", "1000", "--failed-logins", "1000")
 
 
 @dataclass
@@ -121,9 +124,10 @@ def drop(a_home: AHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AD
         (folder / f"{user}.key").chmod(0o600)
         lines[user] = key.export_public_key().decode()
     acme, other = a_home.tenants["acme"], a_home.tenants["other"]
-    accounts = (SftpView("acme", (lines["acme"],), ("bank", "psp")), SftpView("one", (lines["one"],), ("bank",)))
+    keys = {user: (SftpKey(line),) for user, line in lines.items()}
+    accounts = (SftpView("acme", keys["acme"], ("bank", "psp")), SftpView("one", keys["one"], ("bank",)))
     a_home.write_view(replace(acme.view, sftp=accounts))
-    a_home.write_view(replace(other.view, sftp=(SftpView("other", (lines["other"],), ("bank",)),)))
+    a_home.write_view(replace(other.view, sftp=(SftpView("other", keys["other"], ("bank",)),)))
     running = ADrop(a_home, start_drop(a_home, folder), folder)
     yield running
     if running.door.process.poll() is None:
@@ -132,6 +136,6 @@ def drop(a_home: AHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AD
 
 def start_drop(a_home: AHome, folder: Path, *more: str) -> ADoor:
     """Start a drop process and pin its host key."""
-    door = a_home.start_door("sftp", "--file-mib", "4", "--free-mib", "1", "--per-second", "1000", *more)
+    door = a_home.start_door("sftp", *TEST_LIMITS, *more)
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{door.port} {door.ready['host_key']}\n")
     return door

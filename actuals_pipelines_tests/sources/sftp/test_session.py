@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database.tables import arrival
+from actuals_pipelines.domain.tenant import SftpKey
 from actuals_pipelines.encryption.container import ContainerAad, Kind, read_container
 from actuals_pipelines.encryption.container_errors import ContainerForAnotherKey
 from actuals_pipelines.sources.sftp.session import DropSession
@@ -191,8 +192,11 @@ def test_a_row_that_cannot_be_written_leaves_no_file(drop: ADrop) -> None:
 
 
 def _accounts_of(drop: ADrop) -> tuple[SftpView, ...]:
-    lines = {user: asyncssh.read_private_key(drop.key(user)).export_public_key().decode() for user in ("acme", "one")}
-    return SftpView("acme", (lines["acme"],), ("bank", "psp")), SftpView("one", (lines["one"],), ("bank",))
+    keys = {
+        user: SftpKey(asyncssh.read_private_key(drop.key(user)).export_public_key().decode())
+        for user in ("acme", "one")
+    }
+    return SftpView("acme", (keys["acme"],), ("bank", "psp")), SftpView("one", (keys["one"],), ("bank",))
 
 
 # --- What is never done -----------------------------------------------------------------------------------------------
