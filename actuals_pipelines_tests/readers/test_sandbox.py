@@ -16,12 +16,14 @@ import pytest
 from actuals_pipelines.readers import FileEmpty, FileRefused, FormatUnknown, OptionRefused, open_reader
 from actuals_pipelines.readers.sandbox import Limits, read_apart, read_parts_apart
 from actuals_pipelines.yaml_text import YamlRefused
-from actuals_pipelines_tests.readers import test_bai2, test_berlin_group, test_ofx
+from actuals_pipelines_tests.readers import test_bai2, test_berlin_group, test_camt, test_mt940, test_ofx
 
 FILES = {
     "bai2": test_bai2.statement("16,195,6000,Z,B1,C1,Invoice 1/", "16,195,12.30,,,,/"),
     "ofx": test_ofx.document(*(test_ofx.entry(f"-{n}.00", fitid=f"F{n}") for n in range(1, 9_000))),
     "berlin_group": test_berlin_group.answer(booked=[test_berlin_group.ENTRY]),
+    "mt940": test_mt940.statement(*[":61:260131C1,00NTRFNONREF\n:86:166?00A?20EREF+E1 SVWZ+b?32C"] * 300).encode(),
+    "camt053": test_camt.document(test_camt.statement()),
     "csv": b"id;amount\n1;2,50\n2;broken;row\n" * 2,
     "ndjson": b'{"id": 1, "amount": 2.50}\nno json\n',
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from actuals_pipelines.readers.reading import Reading, note_reject
 
 COLUMNS = (*ENTRY_COLUMNS, *OWN_COLUMNS)
 _BOOKED = "booked"
+_EPOCH = date(1970, 1, 1)
 _FEW = 256  # entries that are sooner read one by one
 
 
@@ -82,7 +84,7 @@ class Entries:
             "status": _same(_BOOKED, len(owners)),
         }
         kept = np.arange(len(owners))
-        if not is_regular.all():
+        if not (len(owners) and is_regular.all()):
             kept = np.sort(np.concatenate([np.flatnonzero(is_regular), np.array(apart, np.int64)]))
             order = np.arange(len(owners))
             order[apart] = len(owners) + np.arange(len(apart))
@@ -122,27 +124,36 @@ class Entries:
         self._found["dates_clamped"] += len(owners) - found["stated_date"].null_count
         if not self._found["dates_clamped"]:
             del self._found["dates_clamped"]
-        counted = pa.table(
-            {
-                "owner": owners,
-                "credit": np.maximum(minor_units, 0),
-                "debit": np.maximum(-minor_units, 0),
-                "day": found["booked_on"],
-            }
-        ).filter(pc.equal(found["status"], _BOOKED))
-        sums = [("credit", "sum"), ("debit", "sum"), ("day", "min"), ("day", "max"), ("credit", "count")]
-        for each in counted.group_by("owner", use_threads=False).aggregate(sums).to_pylist():
-            self._statements[each["owner"]].add(
-                entries=each["credit_count"],
-                credits=each["credit_sum"],
-                debits=each["debit_sum"],
-                first_on=each["day_min"],
-                last_on=each["day_max"],
+        is_booked = pc.equal(found["status"], _BOOKED).to_numpy(zero_copy_only=False)
+        owners, minor_units = owners[is_booked], minor_units[is_booked]
+        days = pc.cast(pc.cast(found["booked_on"], pa.date32()), pa.int32()).to_numpy()[is_booked]
+        count = len(self._statements)
+        entries, credits, debits = (np.zeros(count, np.int64) for _ in range(3))
+        first, last = np.full(count, _LATEST), np.full(count, -_LATEST)
+        np.add.at(entries, owners, 1)
+        np.add.at(credits, owners, np.maximum(minor_units, 0))
+        np.add.at(debits, owners, np.maximum(-minor_units, 0))
+        np.minimum.at(first, owners, days)
+        np.maximum.at(last, owners, days)
+        for place in np.flatnonzero(entries).tolist():
+            self._statements[place].add(
+                entries=int(entries[place]),
+                credits=int(credits[place]),
+                debits=int(debits[place]),
+                first_on=_iso(first[place]),
+                last_on=_iso(last[place]),
             )
 
 
 _STATED_NAMES = ("statement", "account", "currency")
 _STATED = pa.struct([(name, pa.string()) for name in _STATED_NAMES])
+
+
+_LATEST = 1 << 30  # days since 1970
+
+
+def _iso(days: int) -> str:
+    return (_EPOCH + timedelta(days=int(days))).isoformat()
 
 
 def _same(text: str, count: int) -> pa.Array:
