@@ -72,6 +72,26 @@ class Due:
     business: bool
 
 
+class Rounding(StrEnum):
+    """How a share of an amount becomes whole minor units; away from and towards zero, whatever the sign."""
+
+    HALF_UP = "half_up"
+    HALF_EVEN = "half_even"
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What the other side may keep of a SOLL row: a fixed amount, and basis points of the row's own amount."""
+
+    name: str
+    when: str  # predicate over the row; the first fee that fits counts
+    fixed: Mapping[str, int] = field(default_factory=dict)  # currency -> minor units; absent means 0
+    basis_points: int = 0
+    rounding: Rounding = Rounding.HALF_UP
+
+
 @dataclass(frozen=True, slots=True)
 class ExplanationRule:
     """An ordered condition that gives an open group a category; the first that fits wins."""
@@ -95,6 +115,8 @@ class MatchingPackage:
     due: Mapping[Side, Due] = field(default_factory=dict)
     passes: tuple[Pass, ...] = (Pass(name="transaction id", by="transaction_id"),)
     explanations: tuple[ExplanationRule, ...] = ()
+    fees: tuple[Fee, ...] = ()
+    key_too_common: int = 1000  # rows a side that may share a key
     duplicates: str = "together"  # or "set_apart"
     missing: str = "provisional"  # or "hold": a missing source-day blocks the close
     ties: Mapping[Side, str] = field(default_factory=dict)  # side -> the balance its account states

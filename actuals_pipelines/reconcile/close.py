@@ -29,7 +29,6 @@ from actuals_pipelines.reconcile.due import Clock
 from actuals_pipelines.reconcile.errors import RowRepeated
 from actuals_pipelines.reconcile.figures import Figures, figures_from
 from actuals_pipelines.reconcile.members import check_keys, keyless, keys_of_schemes, refuse_unbuilt
-from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY
 from actuals_pipelines.reconcile.proofs import Control, Proofs, prove, stock_and_flow
 from actuals_pipelines.reconcile.reasons import judge_open_groups
 from actuals_pipelines.reconcile.schema import OUTCOME, PROPOSALS, TUPLE
@@ -94,7 +93,7 @@ def close(
     decisions: pa.Table = NO_DECISIONS,
     control: Control | None = None,
     is_full: bool = False,
-    max_rows_per_key: int = MAX_ROWS_PER_KEY,
+    max_rows_per_key: int | None = None,
     threads: int = 2,
 ) -> Closed:
     """Take in what changed and close the package's day.
@@ -222,7 +221,7 @@ def _as_given(kept: list[str]) -> str:
 
 
 def _solve_touched(
-    con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins, max_rows_per_key: int
+    con: duckdb.DuckDBPyConnection, package: MatchingPackage, kept: list[str], pins: Pins, max_rows_per_key: int | None
 ) -> int:
     """Solve the fresh and the touched rows and judge all open groups.
 

@@ -12,6 +12,7 @@ from actuals_pipelines.engine import number_of
 from actuals_pipelines.expressions import Expression, ExpressionRefused, literal, parse, quoted
 from actuals_pipelines.reconcile.decisions import effective
 from actuals_pipelines.reconcile.errors import KeysMissing, NotBuiltYet, RowTakenTwice, SourceNotInPackage
+from actuals_pipelines.reconcile.fees import fee_conditions, fee_sql
 from actuals_pipelines.reconcile.schema import FOUND, KEY_PREFIX
 
 KEYLESS = ("amount", "sum")
@@ -26,8 +27,6 @@ def refuse_unbuilt(package: MatchingPackage) -> None:
     for each in package.passes:
         if (each.result == "matched") == (each.by in KEYLESS):
             raise NotBuiltYet(package.name, f"pass {each.name!r} (by: {each.by}, result: {each.result})")
-    if package.duplicates != "together":
-        raise NotBuiltYet(package.name, f"`duplicates: {package.duplicates}`")
     if package.ties:
         raise NotBuiltYet(package.name, "`ties`")
     for rule in package.explanations:
@@ -79,6 +78,7 @@ def columns_read(package: MatchingPackage, available: Collection[str]) -> frozen
     for _, member in package.members():
         expression = _taken(package, member, available)
         read |= expression.columns if expression else frozenset()
+    read.update(*(condition.columns for condition in fee_conditions(package, available, AMOUNTS)))
     return frozenset(read) & frozenset(available)
 
 
@@ -87,8 +87,8 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
 
     taken: rid: int64 (the table's rowid), the rows' columns (`status` as `row_status`), side: string, contribution:
     int64, is_live: bool. Contribution is +amount on SOLL and -amount on IST, turned where the member says reversed.
-    relevant (rid, row_uid, is_soll: bool, currency, contribution, and every key column): the rows that count, with the
-    keys that people gave them (`decisions.take_decisions`).
+    relevant (rid, row_uid, is_soll: bool, currency, contribution, fee: what may be kept of a SOLL row, and every key
+    column): the rows that count, with the keys that people gave them (`decisions.take_decisions`).
 
     Raises:
         KeysMissing, RowTakenTwice, SourceNotInPackage, ExpressionRefused
@@ -121,9 +121,11 @@ def select_live(con: duckdb.DuckDBPyConnection, package: MatchingPackage, rows: 
                {contribution}, ({is_taken}) AND {in_time} AS is_live
         FROM {from_rows}""")
     keys = "".join(f", {quoted(name)}" for name in key_columns(package))
+    fee = fee_sql(package, available, AMOUNTS, lambda condition, where: check_types(con, condition, from_rows, where))
+    kept = f"CASE WHEN {soll} THEN {fee} ELSE 0 END" if package.fees else "0"
     con.execute(f"""
         CREATE OR REPLACE TEMP VIEW relevant AS
-        SELECT rid, row_uid, ({soll}) AS is_soll, currency, {contribution}{keys}
+        SELECT rid, row_uid, ({soll}) AS is_soll, currency, {contribution}, {kept} AS fee{keys}
         FROM {effective(con, keys_of_schemes(package), from_rows)} WHERE ({is_taken}) AND {in_time}""")
 
 

@@ -17,11 +17,15 @@ from actuals_pipelines.expressions import Expression, quoted
 from actuals_pipelines.reconcile.decisions import fingerprint_sql
 from actuals_pipelines.reconcile.due import Clock, covered_through, due_day
 from actuals_pipelines.reconcile.members import check_types, first_own_key, keyless, schemes
+from actuals_pipelines.reconcile.passes import SET_APART
 from actuals_pipelines.reconcile.proposals import propose
 from actuals_pipelines.reconcile.rules import Rules, compile_rules
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 
 _GROUP = "group_key, currency, continuation"
+
+REFUND_DUE = "refund_due"
+"""The category of a duplicate that was set apart and that no rule explains."""
 
 
 def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, clock: Clock) -> None:
@@ -42,6 +46,7 @@ def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, 
         CREATE OR REPLACE TEMP TABLE reasoned AS
         SELECT g.*, CASE
             WHEN s.is_void THEN 'explanation_void'
+            WHEN g."pass" = '{SET_APART}' THEN 'duplicate'
             WHEN c.group_key IS NOT NULL THEN 'currency_differs'
             WHEN soll_rows > 0 AND ist_rows > 0 AND d.group_key IS NOT NULL THEN 'duplicate'
             WHEN soll_rows > 0 AND ist_rows > 0 THEN 'amount_differs'
@@ -81,7 +86,7 @@ def _sum_up(con: duckdb.DuckDBPyConnection, package: MatchingPackage, clock: Clo
                CASE WHEN min(side) = max(side) THEN min(side) END AS only_side,
                min(coalesce(booked_on, value_date)) AS first_day,
                date_diff('day', first_day, {as_of}) AS age_days,
-               count(*) = 1 AND bool_and(group_key = row_uid AND {has_own}) AS is_common{extra}
+               count(*) = 1 AND bool_and(group_key = row_uid AND {has_own} AND "pass" IS NULL) AS is_common{extra}
         FROM open_rows GROUP BY {_GROUP}""")
     deadlines = _deadlines(con, package, clock)
     con.register("deadlines_given", deadlines)
@@ -137,7 +142,7 @@ def _find_duplicates(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE repeated AS
         SELECT DISTINCT {_GROUP} FROM (
-            SELECT {_GROUP}, side, kind, contribution, count(*) AS n, any_value(difference) AS difference
+            SELECT {_GROUP}, side, kind, contribution, count(*) AS n, any_value(difference - expected) AS difference
             FROM open_rows WHERE contribution <> 0 GROUP BY {_GROUP}, side, kind, contribution HAVING n > 1)
         WHERE difference % contribution = 0 AND difference // contribution BETWEEN 1 AND n - 1""")
 
@@ -186,8 +191,9 @@ def _explain(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE fitting AS
             SELECT {_GROUP}, min({rules.first_that_fits}) AS rule FROM {relation} GROUP BY {_GROUP}""")
+    of_duplicate = f"CASE WHEN r.\"pass\" = '{SET_APART}' THEN '{REFUND_DUE}' END"
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
-        SELECT {_GROUP}, CASE WHEN s.category IS NULL AND rule IS NULL THEN 'unmatched' ELSE 'explained' END AS status,
-               reason, coalesce(s.category, {rules.categories}) AS category
-        FROM reasoned LEFT JOIN fitting USING ({_GROUP}) LEFT JOIN spoken s USING ({_GROUP})""")
+        SELECT *, CASE WHEN category IS NULL THEN 'unmatched' ELSE 'explained' END AS status FROM (
+            SELECT {_GROUP}, reason, coalesce(s.category, {rules.categories}, {of_duplicate}) AS category
+            FROM reasoned r LEFT JOIN fitting USING ({_GROUP}) LEFT JOIN spoken s USING ({_GROUP}))""")

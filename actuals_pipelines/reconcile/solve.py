@@ -26,7 +26,7 @@ from actuals_pipelines.reconcile.members import (
     refuse_unbuilt,
     select_live,
 )
-from actuals_pipelines.reconcile.passes import MAX_ROWS_PER_KEY, first_key, group_rows
+from actuals_pipelines.reconcile.passes import first_key, group_rows
 from actuals_pipelines.reconcile.reasons import judge_open_groups
 from actuals_pipelines.reconcile.rules import compile_rules
 from actuals_pipelines.reconcile.schema import CORE, OUTCOME, SOLVED
@@ -40,7 +40,7 @@ def solve(
     coverage: Mapping[str, date] | None = None,
     holidays: frozenset[date] = frozenset(),
     version: int = 1,
-    max_rows_per_key: int = MAX_ROWS_PER_KEY,
+    max_rows_per_key: int | None = None,
     threads: int = 2,
 ) -> pa.Table:
     """Reconcile `rows` by `package`, all at once.
@@ -92,7 +92,8 @@ def columns_kept(package: MatchingPackage, available: Sequence[str]) -> list[str
 def columns_mentioned(package: MatchingPackage, available: Sequence[str]) -> list[str]:
     """Those of `available` that matching may read; not parsed, as an expression may name another source's columns."""
     rules = (rule.when for rule in package.explanations)
-    words = set(re.findall(r"\w+", " ".join([*rules, *(member.take or "" for _, member in package.members())])))
+    fees = (fee.when for fee in package.fees)
+    words = set(re.findall(r"\w+", " ".join([*rules, *fees, *(member.take or "" for _, member in package.members())])))
     within = {name for each in keyless(package) for name in each.within}
     wanted = {*CORE, *key_columns(package), *words, *within}
     return [name for name in available if wanted & {name, *re.findall(r"\w+", name)}]
@@ -103,7 +104,7 @@ def solve_rows(
     package: MatchingPackage,
     *,
     version: int,
-    max_rows_per_key: int,
+    max_rows_per_key: int | None,
 ) -> None:
     """Solve the table `to_solve`, which has the columns that matching the package needs.
 
@@ -113,15 +114,15 @@ def solve_rows(
     given = [name for name, *_ in con.execute("DESCRIBE to_solve").fetchall()]
     select_live(con, package, "to_solve", given)
     settle_claims(con, package)
-    group_rows(con, package, max_rows_per_key)
+    group_rows(con, package, max_rows_per_key or package.key_too_common)
     row = ", ".join(f"t.{'row_status' if name == 'status' else quoted(name)}" for name in given)
     row = f"{row}, t.side, t.contribution"
     tail = f"{version:d}::INTEGER AS version"
-    end = "0::BIGINT AS expected, NULL::VARCHAR AS category"
+    end = "NULL::VARCHAR AS category"
     placed = f"""
         SELECT {row}, g.group_key, 1::SMALLINT AS continuation,
                CASE WHEN g.is_matched THEN 'matched' ELSE 'open' END AS status, NULL::VARCHAR AS reason, g."pass",
-               {tail}, g.difference::BIGINT AS difference, {end}
+               {tail}, g.difference::BIGINT AS difference, g.expected::BIGINT AS expected, {end}
         FROM placed p JOIN groups g USING (gid) JOIN taken t USING (rid)"""
     con.execute(f"CREATE OR REPLACE TEMP TABLE left_open AS {placed} WHERE NOT g.is_matched")
     parts = [f"{placed} WHERE g.is_matched"]
@@ -134,12 +135,13 @@ def solve_rows(
         parts.append(f"""
             SELECT {row}, {key} AS group_key, 1::SMALLINT AS continuation, 'matched' AS status, NULL::VARCHAR AS reason,
                    {literal(keyed(package)[0].name)} AS "pass", {tail},
-                   coalesce(o.difference, 0)::BIGINT AS difference, {end}
+                   coalesce(o.difference, 0)::BIGINT AS difference,
+                   coalesce(o.expected, 0)::BIGINT AS expected, {end}
             FROM {given_keys} LEFT JOIN odd o ON o.group_key = {key} AND o.currency = t.currency
             WHERE t.is_live AND {key} IS NOT NULL AND coalesce(o.is_matched, TRUE)""")
     parts.append(f"""
         SELECT {row}, c.group_key, 1::SMALLINT AS continuation, 'matched' AS status, c.reason, c."pass", {tail},
-               c.difference::BIGINT AS difference, {end}
+               c.difference::BIGINT AS difference, 0::BIGINT AS expected, {end}
         FROM claimed c JOIN taken t USING (rid)""")
     parts.append(f"""
         SELECT {row}, NULL::UUID AS group_key, NULL::SMALLINT AS continuation, 'not_relevant' AS status,

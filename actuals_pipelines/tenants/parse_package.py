@@ -11,9 +11,11 @@ from actuals_pipelines.domain.money import AmountUnreadable, Money
 from actuals_pipelines.domain.package import (
     Due,
     ExplanationRule,
+    Fee,
     MatchingPackage,
     Member,
     Pass,
+    Rounding,
     Side,
     Tolerance,
 )
@@ -115,6 +117,7 @@ def read_package(
     passes = tuple(_pass(part, ids, fields) for part in place["passes"].items())
     _refuse_repeated([part["name"] for part in place["passes"].items()], "pass")
     _refuse_repeated([part["name"] for part in place["explanations"].items()], "explanation")
+    _refuse_repeated([part["name"] for part in place["fees"].items()], "fee")
     default = (Pass(name="transaction id", by=TRANSACTION_ID),)
     return MatchingPackage(
         name=name,
@@ -126,6 +129,8 @@ def read_package(
         due={Side(side): _due(part) for side, part in place["due"].fields().items()},
         passes=passes or default,
         explanations=tuple(_explanation(part, name, fields) for part in place["explanations"].items()),
+        fees=tuple(_fee(part, name, fields) for part in place["fees"].items()),
+        key_too_common=place["key_too_common"].number(1000),
         duplicates=place["duplicates"].text("together"),
         missing=place["missing"].text("provisional"),
         ties={Side(side): part.text() for side, part in place["ties"].fields().items()},
@@ -242,6 +247,26 @@ def _refuse_misplaced(place: Place, by: str) -> None:
             place[key].complain_at_key(
                 f"{key!r} only where `by` is {needed}", f"by: {by}", "Remove it, or change `by`."
             )
+
+
+def _fee(place: Place, package: str, fields: Mapping[str, Collection[str]]) -> Fee:
+    name, when = place["name"].text(), place["when"].text()
+    columns = {*CORE_FIELDS, *(field for mapped in fields.values() for field in mapped)}
+    _check_condition(place["when"], f"package {package}, fee {name!r}, when", columns)
+    if not place["fixed"].exists and not place["share"].exists:
+        place.complain("'fixed', 'share' or both", "neither", "Say what the fee is, as `fixed: [0.25 EUR]`.")
+    fixed: dict[str, int] = {}
+    for part in place["fixed"].items():
+        try:
+            money = Money.from_words(part.text())
+        except AmountUnreadable as error:
+            part.complain("an amount with its currency", repr(part.text()), f"{error.reason.capitalize()}.")
+            continue
+        if money.currency in fixed:
+            part.complain("each currency once", f"{money.currency} a second time", "Remove one of the two.")
+        fixed[money.currency] = money.minor_units
+    share = int(place["share"].text("0 bp").split()[0])
+    return Fee(name, when, fixed, share, Rounding(place["rounding"].text("half_up")))
 
 
 def _explanation(place: Place, package: str, fields: Mapping[str, Collection[str]]) -> ExplanationRule:

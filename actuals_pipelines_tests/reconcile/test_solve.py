@@ -473,7 +473,7 @@ def test_one_source_may_be_on_both_sides_with_different_rows() -> None:
         ),
         (replace(ORDERS_VS_PSP, passes=(BY_ID, Pass(name="sums", by="sum", result="matched"))), "sums"),
         (replace(ORDERS_VS_PSP, passes=(replace(BY_ID, result="proposed"),)), "transaction id"),
-        (replace(ORDERS_VS_PSP, duplicates="set_apart"), "set_apart"),
+        (replace(ORDERS_VS_PSP, ties={Side.SOLL: "closing_balance"}), "ties"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(package: MatchingPackage, words: str) -> None:
