@@ -51,6 +51,7 @@ def match(
     from actuals_pipelines.cli.match_report import SHOWN, Report, document, show  # noqa: PLC0415
     from actuals_pipelines.cli.match_results import check_target, results_of, write_results  # noqa: PLC0415
     from actuals_pipelines.reconcile.close import Pins, close  # noqa: PLC0415
+    from actuals_pipelines.reconcile.due import holidays_of  # noqa: PLC0415
     from actuals_pipelines.reconcile.members import refuse_unbuilt  # noqa: PLC0415
     from actuals_pipelines.reconcile.open_items import open_items  # noqa: PLC0415
     from actuals_pipelines.reconcile.preview import preview_warnings  # noqa: PLC0415
@@ -64,7 +65,9 @@ def match(
     taken = take_in(package, inputs)
     day = as_of.date() if as_of else datetime.now(UTC).date()
     control = control_totals(taken.transactions)
-    closed = close(None, taken.transactions, [], package, Pins(day), control=control)
+    closed = close(
+        None, taken.transactions, [], package, Pins(day, holidays=holidays_of(package.calendar, day)), control=control
+    )
     if out is not None:
         write_results(results_of(closed.state), out)
     statuses = closed.figures.statuses

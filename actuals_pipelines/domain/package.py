@@ -93,6 +93,14 @@ class Fee:
 
 
 @dataclass(frozen=True, slots=True)
+class Calendar:
+    """Which days are no business days beside Saturday and Sunday."""
+
+    country: str | None = None  # ISO 3166-1 alpha-2: its public holidays
+    days: tuple[date, ...] = ()  # and these
+
+
+@dataclass(frozen=True, slots=True)
 class ExplanationRule:
     """An ordered condition that gives an open group a category; the first that fits wins."""
 
@@ -113,6 +121,7 @@ class MatchingPackage:
     start: date | None = None
     tolerance: Tolerance = Tolerance()
     due: Mapping[Side, Due] = field(default_factory=dict)
+    calendar: Calendar = Calendar()  # its own, or the tenant's
     passes: tuple[Pass, ...] = (Pass(name="transaction id", by="transaction_id"),)
     explanations: tuple[ExplanationRule, ...] = ()
     fees: tuple[Fee, ...] = ()

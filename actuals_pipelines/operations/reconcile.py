@@ -24,6 +24,7 @@ from actuals_pipelines.operations.figures import figures_from_bytes, figures_to_
 from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.reconcile.close import Closed, Pins
 from actuals_pipelines.reconcile.close import close as solve_close
+from actuals_pipelines.reconcile.due import holidays_of
 from actuals_pipelines.reconcile.errors import StateOutdated
 from actuals_pipelines.reconcile.solve import columns_mentioned
 from actuals_pipelines.reconcile.state import State
@@ -162,6 +163,7 @@ def _pins(
         as_of=day,
         version=version,
         coverage=_coverage(environment, package, day),
+        holidays=holidays_of(package.calendar, day),
         others={
             "package": digest,
             "publications": _digest([str(one.id) for one in changed.publications]),
@@ -177,6 +179,7 @@ def _document(pins: Pins) -> dict[str, Any]:
         "as_of": (pins.as_of or pins.day).isoformat(),
         "version": pins.version,
         "coverage": {source: day.isoformat() for source, day in sorted((pins.coverage or {}).items())},
+        "holidays": sorted(day.isoformat() for day in pins.holidays),
         "others": dict(pins.others),
     }
 

@@ -77,6 +77,11 @@ class OpenedClose:
         days = {source: date.fromisoformat(day) for source, day in pinned.items()}
         return {source: day for source, day in days.items() if day != date.min}
 
+    @property
+    def holidays(self) -> frozenset[date]:
+        """The days the close counted as holidays."""
+        return frozenset(date.fromisoformat(day) for day in self.close.pins.get("holidays", ()))
+
 
 def packages_of(env: TenantEnvironment, name: str | None) -> tuple[MatchingPackage, ...]:
     """The package of that name, or all of the tenant's. Raises PackageUnknown."""
@@ -176,7 +181,7 @@ def wanted_by(env: TenantEnvironment, text: str) -> Wanted:
 def _facts(opened: OpenedClose) -> CloseFacts:
     def last_day(side: Side, first: date) -> date | None:
         due = opened.package.due.get(side)
-        return due_day(first, due) if due else None
+        return due_day(first, due, opened.holidays) if due else None
 
     return CloseFacts(opened.package, opened.close.day, last_day, opened.coverage)
 

@@ -6,9 +6,26 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from actuals_pipelines.domain.package import Due
+from actuals_pipelines.domain.package import Calendar, Due
 
 SATURDAY = 5
+
+
+YEARS_BACK = 5
+"""What is older than this is overdue whatever the holidays: `due` has at most 999 days."""
+
+
+def holidays_of(calendar: Calendar, day: date) -> frozenset[date]:
+    """The days a close of `day` counts as holidays: the country's of some years around it, and the listed ones.
+
+    A country's holidays are the library's of today; a close keeps them, so that it can be taken again as it was.
+    """
+    public: Iterable[date] = ()
+    if calendar.country:
+        import holidays  # noqa: PLC0415 - packages without a country need no library
+
+        public = holidays.country_holidays(calendar.country, years=range(day.year - YEARS_BACK, day.year + 2))
+    return frozenset([*public, *calendar.days])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.domain.package import Calendar, MatchingPackage
 from actuals_pipelines.domain.tenant import Tenant
-from actuals_pipelines.tenants.parse_package import implicit_ids, read_ids, read_package
+from actuals_pipelines.tenants.parse_package import implicit_ids, read_calendar, read_ids, read_package
 from actuals_pipelines.tenants.parse_sftp import check_folders, read_sftp_account
 from actuals_pipelines.tenants.parse_source import mapped_fields, read_sources
 from actuals_pipelines.tenants.place import Place
@@ -38,7 +38,11 @@ def parse_tenant(text: str, origin: str) -> Tenant:
     for place in root["packages"].items():
         if place["ids"].exists:
             place["ids"].complain_at_key("no ids here", "some", "In a tenant's file `ids:` stands beside `packages:`.")
-    packages = tuple(read_package(place, ids, mapped) for place in root["packages"].items())
+    calendar = read_calendar(root["calendar"])
+    packages = tuple(
+        package if package.calendar != Calendar() else replace(package, calendar=calendar)
+        for package in (read_package(place, ids, mapped) for place in root["packages"].items())
+    )
     _check_id_fields(root["ids"], {name for fields in mapped.values() for name in fields})
     check_folders(root["sources"].items())
     accounts = tuple(read_sftp_account(place, sources) for place in root["sftp"].items())

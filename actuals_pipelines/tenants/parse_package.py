@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from actuals_pipelines.domain.money import AmountUnreadable, Money
 from actuals_pipelines.domain.package import (
+    Calendar,
     Due,
     ExplanationRule,
     Fee,
@@ -127,6 +128,7 @@ def read_package(
         ist=tuple(_member(part, name, sources) for part in place["ist"].items()),
         tolerance=_tolerance(place["tolerance"]),
         due={Side(side): _due(part) for side, part in place["due"].fields().items()},
+        calendar=read_calendar(place["calendar"]),
         passes=passes or default,
         explanations=tuple(_explanation(part, name, fields) for part in place["explanations"].items()),
         fees=tuple(_fee(part, name, fields) for part in place["fees"].items()),
@@ -135,6 +137,18 @@ def read_package(
         missing=place["missing"].text("provisional"),
         ties={Side(side): part.text() for side, part in place["ties"].fields().items()},
     )
+
+
+def read_calendar(place: Place) -> Calendar:
+    """Read `calendar:`; a country whose holidays nobody knows is a complaint."""
+    country = place["country"].optional()
+    if country:
+        import holidays  # noqa: PLC0415 - loads for files with a country only
+
+        known = holidays.list_supported_countries()
+        if country not in known:
+            place["country"].complain("a country whose holidays are known", repr(country), "List its `days` instead.")
+    return Calendar(country, tuple(part.day(date.min) for part in place["days"].items()))
 
 
 def implicit_ids(place: Place, ids: tuple[IdScheme, ...], packages: tuple[MatchingPackage, ...]) -> list[IdScheme]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from importlib import resources
 
 import pytest
 
-from actuals_pipelines.domain.package import Due, Pass, Side, Tolerance
+from actuals_pipelines.domain.package import Calendar, Due, Fee, Pass, Rounding, Side, Tolerance
 from actuals_pipelines.domain.source import IdScheme, Minimisation, ProcessingSet, SourceKind
 from actuals_pipelines.domain.tenant import SftpKey
 from actuals_pipelines.tenants import parse_package as parse_package_module
@@ -65,6 +66,25 @@ def test_a_package_for_plain_files_brings_its_mappings() -> None:
     assert package.passes == (Pass(name="transaction id", by="transaction_id"),)
 
 
+def test_fees_and_a_calendar_are_read() -> None:
+    fees = (
+        "fees: [{name: card, when: \"kind = 'sale'\", fixed: [0.25 EUR, 5 JPY], share: 140 bp, rounding: half_even}]\n"
+    )
+    more = "calendar: {country: NL, days: [2026-04-28]}\nkey_too_common: 20\nduplicates: set_apart\n"
+
+    package = parse_package(PLAIN + fees + more, "package.yaml")
+
+    assert package.fees == (Fee("card", "kind = 'sale'", {"EUR": 25, "JPY": 5}, 140, Rounding.HALF_EVEN),)
+    assert package.calendar == Calendar("NL", (date(2026, 4, 28),))
+    assert (package.key_too_common, package.duplicates) == (20, "set_apart")
+
+
+def test_a_package_without_a_calendar_has_the_tenants() -> None:
+    tenant = parse_tenant(changed("time_zone:", "calendar: {country: DE}\ntime_zone:"), "acme.yaml")
+
+    assert {package.calendar for package in tenant.packages} == {Calendar("DE")}
+
+
 def test_a_pass_by_a_mapped_field_makes_that_field_a_scheme() -> None:
     package = parse_package(PLAIN + "passes: [{name: row, by: row_id}]\n", "package.yaml")
 
@@ -83,6 +103,9 @@ def test_a_pass_by_a_mapped_field_makes_that_field_a_scheme() -> None:
         ("0.05 EUR", "0.05", "Write it with its currency, as in '0.05 EUR'."),
         ("0.05 EUR", "0.005 EUR", "more than 2 decimals"),
         ("5 JPY", "5 EUR", "EUR a second time"),
+        ("time_zone:", "calendar: {country: XX}\ntime_zone:", "a country whose holidays are known, found 'XX'"),
+        ("due: {", "fees: [{name: a, when: 'true'}]\n  due: {", "expected 'fixed', 'share' or both"),
+        ("due: {", "fees: [{name: a, when: 'no = 1', share: 1 bp}]\n  due: {", "there is no column `no`"),
         ("3 business days", "3 busines days", "expected a number of days, as '3 business days'"),
         ("by: order}", "by: ordr}", "Did you mean 'order'?"),
         ("[{source: shop}]", "[{source: shp}]", "expected a source of this tenant, found 'shp'. Did you mean 'shop'?"),
