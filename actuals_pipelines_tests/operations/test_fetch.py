@@ -28,8 +28,9 @@ from actuals_pipelines.settings import NOWHERE_PRIVATE, RemoteAccess
 from actuals_pipelines.sources.remote_files.remote import AddressRefused, ConnectionLost, FolderRefused
 from actuals_pipelines.sources.sftp_remote import HostKeyChanged, HostKeyUnknown, LoginRefused, SftpKeys
 from actuals_pipelines.tenants.environment import TenantEnvironment
+from actuals_pipelines.tenants.secrets import set_secret
 from actuals_pipelines_tests.conftest import TenantDatabase
-from actuals_pipelines_tests.sources.sftp_remote.servers import AServer, BreakingLine, make_key, openssh
+from actuals_pipelines_tests.sources.sftp_remote.servers import AServer, BreakingLine, lying, make_key, openssh
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
 TODAY = date(2026, 3, 5)
@@ -394,6 +395,26 @@ def test_neither_names_nor_keys_reach_a_log_or_an_error(fetcher: Fetcher, caplog
     assert "fetched: tenant=" in told.getvalue()
     assert CANARY not in told.getvalue()
     assert not any(line in told.getvalue() for line in private.splitlines()[1:-1])
+
+
+def test_what_a_hostile_server_lists_is_never_a_path_of_ours(fetcher: Fetcher, tmp_path: Path) -> None:
+    """Parents, absolute paths, undecodable bytes and a name of a thousand letters are refused; the password works."""
+    (tmp_path / "lies").mkdir()
+    (tmp_path / "lies" / "good.csv").write_bytes(b"good")
+    os.utime(tmp_path / "lies" / "good.csv", (1_700_000_000, 1_700_000_000))
+    names = [b"../x.csv", b"/etc/x.csv", b"a\\..\\x.csv", b"\xff\xfe.csv", b"n" * 1000 + b".csv", b"good.csv"]
+    with lying(tmp_path / "lies", CANARY, names) as server:
+        made = replace(fetcher, server=server, settings={"password": "bank_password", "folder": "/"})
+        set_secret(made.env, "bank_password", CANARY.encode())
+        made.keys.accept_host_key(server.host_key)
+
+        assert made.contents(made.fetch()) == {"good.csv": b"good"}
+        assert len(made.look().refused) == 5
+        set_secret(made.env, "bank_password", b"another")
+        with pytest.raises(LoginRefused) as refused:
+            made.fetch()
+
+    assert CANARY not in str(refused.value)
 
 
 def test_an_import_folder_is_fetched_from_below_the_operators_root_alone(fetcher: Fetcher, tmp_path: Path) -> None:

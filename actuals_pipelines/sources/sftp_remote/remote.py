@@ -24,7 +24,7 @@ from actuals_pipelines.sources.remote_files.remote import (
     SettlingRefused,
 )
 from actuals_pipelines.sources.retry import Sleep, persistently
-from actuals_pipelines.sources.sftp_remote.requests import UNDER_WAY, Requests, Window, version_of
+from actuals_pipelines.sources.sftp_remote.requests import UNDER_WAY, Requests, Window, is_listed, version_of
 from actuals_pipelines.sources.sftp_remote.session import Account, Session, open_session
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class SftpRemote:
 
     def _check_version(self, session: Session, file: RemoteFile) -> None:
         found = session.client.lstat(file.path)
-        if (found.st_size, version_of(found)) != (file.size_bytes, file.version):
+        if not is_listed(found, file):
             raise FileChanged(self._account.where, "another file has its name now")
 
     def _listed(self, folder: str, session: Session) -> list[RemoteFile]:

@@ -176,7 +176,7 @@ class Reading:
         if kind != CMD_ATTRS:
             raise self._changed(message, kind)
         after = paramiko.SFTPAttributes._from_msg(message)  # type: ignore[attr-defined]  # not in its stubs
-        if (after.st_size, version_of(after)) != (self.file.size_bytes, self.file.version):
+        if not is_listed(after, self.file):
             raise FileChanged(self._where, "its size or time is not the listed one any more")
         self._is_whole = True
 
@@ -196,6 +196,11 @@ class Reading:
 def version_of(found: paramiko.SFTPAttributes) -> str:
     """The time of change, in whole seconds since 1970; empty where the server states none."""
     return "" if found.st_mtime is None else str(found.st_mtime)
+
+
+def is_listed(found: paramiko.SFTPAttributes, file: RemoteFile) -> bool:
+    """Whether a file is still the listed one. A server that lists without times is believed by the size."""
+    return found.st_size == file.size_bytes and file.version in ("", version_of(found))
 
 
 class Window:

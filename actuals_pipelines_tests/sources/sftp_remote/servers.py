@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncssh
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -122,3 +125,44 @@ class BreakingLine:
         for each in (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def lying(root: Path, password: str, names: list[bytes]) -> Iterator[AServer]:
+    """A server that takes a password, lists names that no disk would have, and calls each a file of 4 bytes."""
+
+    class Lies(asyncssh.SFTPServer):
+        async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+            for name in names:
+                attributes = asyncssh.SFTPAttrs(size=4, permissions=stat.S_IFREG | 0o644)
+                yield asyncssh.SFTPName(name, attrs=attributes)
+
+    class Door(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return True
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, given: str) -> bool:
+            return given == password
+
+    host_key = make_key(root / "host_key")
+    loop = asyncio.new_event_loop()
+    started = loop.run_until_complete(
+        asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[str(root / "host_key")],
+            server_factory=Door,
+            sftp_factory=lambda channel: Lies(channel, chroot=str(root)),
+        )
+    )
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield AServer(started.get_port(), "anybody", host_key, root, root / "no log")
+    finally:
+        started.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
