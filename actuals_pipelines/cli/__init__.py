@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", "Take in and reconcile a tenant's days, and wait."),
     "report": ("report", "The figures of a tenant's packages, and their open items."),
     "explain": ("explain", "Why a transaction is matched, explained or open."),
+    "decide": ("decide", "Match, detach, rekey, explain, write off; approve and withdraw."),
     "find": ("find", "One transaction through all sources and packages."),
     "day": ("day", "What a source delivered for a day, and what became of it."),
     "source": ("source", "List sources, upload a file, release a held unit and approve it."),

@@ -21,6 +21,8 @@ _READABLE = {  # where readers may not see every column
 _NARROW = {  # where `app` and `control` may not do everything with rows
     "audit_outbox": "select, insert",
     "policy": "select",
+    "decision": "select, insert (id, package_id, kind, target_id, author, expires_on, pass, detail_sealed)",
+    "decision_row": "select, insert (decision_id, row_uid)",
     "release": "select, insert (id, generation_id, asked_by, reason_sealed), update (approved_by, approved_at)",
 }
 

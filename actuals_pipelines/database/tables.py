@@ -256,6 +256,48 @@ close_input = sa.Table(  # which publications a close took in: none twice in a p
     sa.Column("publication_id", sa.Uuid, sa.ForeignKey("publication.id"), primary_key=True),
 )
 
+decision = sa.Table(  # what people decided: entries are added, never changed; approve and withdraw answer another
+    "decision",
+    TENANT,
+    _id(),
+    sa.Column("sequence", sa.BigInteger, sa.Identity(), nullable=False, unique=True),  # the position in the log: a pin
+    sa.Column("package_id", sa.Uuid, sa.ForeignKey("package.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("target_id", sa.Uuid, sa.ForeignKey("decision.id")),  # approve, withdraw: what they answer
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("decided_at", _TIME, nullable=False, server_default=_NOW),
+    sa.Column("expires_on", sa.Date),  # the last day it holds
+    sa.Column("pass", sa.Text),  # match: the pass that made it; null: a person
+    sa.Column("needs_another", sa.Boolean, nullable=False, server_default=sa.true()),  # by `policy`, when written
+    sa.Column("detail_sealed", sa.LargeBinary, nullable=False),  # comment, attachment, category, amounts
+    sa.UniqueConstraint("target_id", "kind", name="decision_answered_once"),
+    sa.CheckConstraint(
+        "kind in ('match', 'adjust', 'detach', 'rekey', 'explain', 'approve', 'withdraw')", name="decision_kind"
+    ),
+    sa.CheckConstraint("(target_id is not null) = (kind in ('approve', 'withdraw'))", name="decision_has_target"),
+    # Time moves no row between groups: only a label expires.
+    sa.CheckConstraint("expires_on is null or kind = 'explain'", name="decision_expires"),
+)
+
+decision_row = sa.Table(  # the rows a decision is about
+    "decision_row",
+    TENANT,
+    sa.Column("decision_id", sa.Uuid, sa.ForeignKey("decision.id"), primary_key=True),
+    sa.Column("row_uid", sa.Uuid, primary_key=True),
+    sa.Column("package_id", sa.Uuid, sa.ForeignKey("package.id"), nullable=False),
+    sa.Column("family", sa.Text, nullable=False),  # claim (match, adjust) | key (detach, rekey) | label (explain)
+    sa.Column("is_active", sa.Boolean, nullable=False, server_default=sa.true()),  # until it is withdrawn
+    # A row is in one match of a package at most, and has its keys decided once.
+    sa.Index(
+        "decision_row_once",
+        "package_id",
+        "row_uid",
+        "family",
+        unique=True,
+        postgresql_where=sa.text("is_active and family <> 'label'"),
+    ),
+)
+
 # --- The tenant's own keeping -----------------------------------------------------------------------------------------
 
 secret = sa.Table(

@@ -18,18 +18,21 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from actuals_pipelines.domain.package import MatchingPackage
+from actuals_pipelines.domain.package import ADJUSTMENTS, MatchingPackage
+from actuals_pipelines.operations.decision_lines import decision_lines
 from actuals_pipelines.operations.figures import figures_from_bytes, figures_to_bytes
 from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.reconcile.close import Closed, Pins
 from actuals_pipelines.reconcile.close import close as solve_close
+from actuals_pipelines.reconcile.decisions import NO_DECISIONS
 from actuals_pipelines.reconcile.due import holidays_of
 from actuals_pipelines.reconcile.errors import StateOutdated
 from actuals_pipelines.reconcile.solve import columns_mentioned
 from actuals_pipelines.reconcile.state import State
 from actuals_pipelines.reconcile.summary import Summary, from_document
-from actuals_pipelines.store import catalogue, closes, live
+from actuals_pipelines.store import catalogue, closes, decisions, live
 from actuals_pipelines.tenants.environment import TenantEnvironment
 
 log = logging.getLogger(__name__)
@@ -61,39 +64,44 @@ def packages_waiting(environment: TenantEnvironment, *, today: date) -> dict[str
 
 def _close_day(environment: TenantEnvironment, package: MatchingPackage, day: date) -> DayResult:
     with closes.locked(environment, package.name):
-        last = closes.last_close(environment, package.name)
-        if last is not None and last.day > day:
-            return DayResult(day, "nothing", {})  # earlier closes are never rewritten
-        missing = _missing(environment, package, day)
-        if missing and package.missing == "hold":
-            log.info("close held: tenant=%s package=%s missing=%s", environment.ref.uuid, package.name, len(missing))
-            return DayResult(day, "held", {"sources_missing": len(missing)})
-        opening = closes.last_close(environment, package.name, before=day)
-        taken = closes.taken_in(environment, package.name, before=day)
-        changed = _changed(environment, package, until=day, taken=taken)
-        if opening is None and not changed.publications:
-            return DayResult(day, "nothing", {})  # there is nothing to close yet
-        pins = _pins(environment, package, day, opening, changed)
-        standing = last if last is not None and last.day == day else None
-        if standing is not None and standing.pins == _document(pins):
-            return DayResult(day, "as before", standing.counts)
-        closed = _solved(environment, package, opening, changed, pins)
-        with _checkpoint(closed.state) as checkpoint:
-            saved = closes.save_close(
-                environment,
-                package.name,
-                day,
-                changes=closed.changes,
-                stands_on=opening,
-                checkpoint=checkpoint,
-                proposals=closed.proposals,
-                figures=figures_to_bytes(closed),
-                pins=_document(pins),
-                digest=bytes.fromhex(closed.digest),
-                counts=_counts(closed),
-                publications=[one.id for one in changed.publications],
-                is_provisional=bool(missing),
-            )
+        return close_again(environment, package, day)
+
+
+def close_again(environment: TenantEnvironment, package: MatchingPackage, day: date) -> DayResult:
+    """Close a day, or take its close again if what decides it is another now. Call within `closes.locked`."""
+    last = closes.last_close(environment, package.name)
+    if last is not None and last.day > day:
+        return DayResult(day, "nothing", {})  # earlier closes are never rewritten
+    missing = _missing(environment, package, day)
+    if missing and package.missing == "hold":
+        log.info("close held: tenant=%s package=%s missing=%s", environment.ref.uuid, package.name, len(missing))
+        return DayResult(day, "held", {"sources_missing": len(missing)})
+    opening = closes.last_close(environment, package.name, before=day)
+    taken = closes.taken_in(environment, package.name, before=day)
+    changed = _changed(environment, package, until=day, taken=taken)
+    if opening is None and not changed.publications:
+        return DayResult(day, "nothing", {})  # there is nothing to close yet
+    pins = _pins(environment, package, day, opening, changed)
+    standing = last if last is not None and last.day == day else None
+    if standing is not None and standing.pins == _document(pins):
+        return DayResult(day, "as before", standing.counts)
+    closed = _solved(environment, package, opening, changed, pins)
+    with _checkpoint(closed.state) as checkpoint:
+        saved = closes.save_close(
+            environment,
+            package.name,
+            day,
+            changes=closed.changes,
+            stands_on=opening,
+            checkpoint=checkpoint,
+            proposals=closed.proposals,
+            figures=figures_to_bytes(closed),
+            pins=_document(pins),
+            digest=bytes.fromhex(closed.digest),
+            counts=_counts(closed),
+            publications=[one.id for one in changed.publications],
+            is_provisional=bool(missing),
+        )
     log.info("closed: tenant=%s package=%s close=%s", environment.ref.uuid, package.name, saved.id)
     return DayResult(day, "provisional" if missing else "published", saved.counts)
 
@@ -110,7 +118,9 @@ def _changed(
 def state_of(environment: TenantEnvironment, package: str, close: closes.Close) -> State:
     """The state that a close left, from its files; what it adds up to is as the close kept it."""
     kept = figures_from_bytes(closes.figures(environment, close))
-    return State(package, close.day, tuple(closes.parts(environment, close)), from_document(kept["summary"]))
+    decided = decision_lines(environment, package, int(close.pins["others"]["decisions"]))
+    parts = tuple(closes.parts(environment, close))
+    return State(package, close.day, parts, from_document(kept["summary"]), decided)
 
 
 @contextmanager
@@ -133,16 +143,22 @@ def _solved(
 ) -> Closed:
     """Solve the close; wholly where the package is another than at the opening, because any row may have moved."""
     removes = changed.removes.read_all()["row_uid"]
+    decided = decision_lines(environment, package.name, int(pins.others["decisions"]))
     if opening is None:
-        return solve_close(None, changed.adds, removes, package, pins, control=_control(None, changed))
+        control = _control(None, changed, decided)
+        return solve_close(None, changed.adds, removes, package, pins, decisions=decided, control=control)
     state = state_of(environment, package.name, opening)
-    control = _control(state.summary, changed)
+    control = _control(state.summary, changed, decided, state.decisions)
     is_full = opening.pins["others"]["package"] != pins.others["package"]
     try:
-        return solve_close(state, changed.adds, removes, package, pins, control=control, is_full=is_full)
+        return solve_close(
+            state, changed.adds, removes, package, pins, decisions=decided, control=control, is_full=is_full
+        )
     except StateOutdated:  # the package reads a column now that the state did not keep: hand over every live row
         everything = _changed(environment, package, until=pins.day, taken=frozenset())
-        return solve_close(state, everything.adds, removes, package, pins, control=control, is_full=True)
+        return solve_close(
+            state, everything.adds, removes, package, pins, decisions=decided, control=control, is_full=True
+        )
 
 
 def _pins(
@@ -168,6 +184,7 @@ def _pins(
             "package": digest,
             "publications": _digest([str(one.id) for one in changed.publications]),
             "opening": opening.digest.hex() if opening else "",
+            "decisions": str(decisions.position(environment, package.name)),
         },
     )
 
@@ -184,9 +201,15 @@ def _document(pins: Pins) -> dict[str, Any]:
     }
 
 
-def _control(opening: Summary | None, changed: live.Changes) -> dict[tuple[str, str], tuple[int, int]]:
-    """What the catalogue says is live after this close: what the opening held, and the publications' own totals."""
+def _control(
+    opening: Summary | None, changed: live.Changes, now: pa.Table, before: pa.Table = NO_DECISIONS
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """What is live after this close: what the opening held, the publications' own totals, and the log's adjustments."""
     control: dict[tuple[str, str], tuple[int, int]] = {}
+    for sign, lines in ((1, now), (-1, before)):
+        for line in lines.filter(pc.is_valid(lines["amount_minor_units"])).to_pylist():
+            held = control.get((ADJUSTMENTS, line["currency"]), (0, 0))
+            control[ADJUSTMENTS, line["currency"]] = (held[0] + sign, held[1] + sign * line["amount_minor_units"])
     for (source, _, currency, _), (rows, amount, _) in opening.rows.items() if opening is not None else ():
         held = control.get((str(source), str(currency)), (0, 0))
         control[str(source), str(currency)] = (held[0] + rows, held[1] + amount)

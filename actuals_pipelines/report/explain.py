@@ -28,6 +28,9 @@ MAX_GROUPS = 20
 
 MAX_ROWS_SHOWN = 50
 
+BY_HAND = "decision"
+"""What stands for the pass of a group that a person made (reconcile/MATCHING.md 5)."""
+
 GROUP_ROWS = pa.schema(
     [
         pa.field("side", pa.string(), nullable=False),
@@ -152,6 +155,8 @@ def _explain_group(
     sentences = [_status_sentence(group, facts), _sums_sentence(group), *_tolerance_sentences(group, facts)]
     if is_open:
         sentences.append(proposal_sentence(proposed, str(group_id)) or _reason_sentence(group, facts))
+    if group.reason == "contested":
+        sentences.append("A row outside is on the other side and carries an id of these rows: it contests the match.")
     if group.status == "explained":
         sentences.append(_category_sentence(group, facts))
     return Explanation(
@@ -246,6 +251,8 @@ def _status_sentence(group: _Group, facts: CloseFacts) -> str:
         return f"{group.status.capitalize()} {where}."
     if group.joined_by == "offset":
         return f"Matched {where}: all its rows are on {SIDES[str(group.only_side)]} and cancel out to exactly 0."
+    if group.joined_by == BY_HAND:
+        return f"Matched {where}: put together by hand, decision {group.id.key}."
     return f"Matched {where}: {_joined_by(group.joined_by, facts)}."
 
 
@@ -329,7 +336,7 @@ def _source_late(group: _Group, facts: CloseFacts) -> str:
 def _category_sentence(group: _Group, facts: CloseFacts) -> str:
     rules = [rule for rule in facts.package.explanations if rule.category == group.category]
     by = " or ".join(f"rule {rule.name!r} ({' '.join(rule.when.split())})" for rule in rules)
-    return f"Explained as {group.category!r} by {by}." if by else f"Explained as {group.category!r}."
+    return f"Explained as {group.category!r} by {by}." if by else f"Explained as {group.category!r} by hand."
 
 
 def _other(group: _Group) -> Side:

@@ -19,6 +19,8 @@ REASONS = {
     "proposed": "has no common id, but a pass proposes what it belongs to",
     "ambiguous": "fits several others equally well",
     "search_unfinished": "was looked for among too many others to tell",
+    "contested": "was matched by hand, and a row outside carries its id",
+    "explanation_void": "is not what it was when it was explained",
 }
 """Every reason that the engine gives (MATCHING.md 3), and no other."""
 

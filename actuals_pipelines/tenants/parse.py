@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from actuals_pipelines.domain.package import Calendar, MatchingPackage
+from actuals_pipelines.domain.package import ADJUSTMENTS, Calendar, MatchingPackage
 from actuals_pipelines.domain.tenant import Tenant
 from actuals_pipelines.tenants.parse_package import implicit_ids, read_calendar, read_ids, read_package
 from actuals_pipelines.tenants.parse_sftp import check_folders, read_sftp_account
@@ -103,6 +103,8 @@ def _refuse_repeated(root: Place, key: str) -> None:
     seen: set[str] = set()
     for place in root[key].items():
         name = place["name"].text()
+        if key == "sources" and name == ADJUSTMENTS:
+            place["name"].complain("a name of your own", repr(name), "The built-in source of write-offs has that name.")
         if name in seen:
             place["name"].complain("each name once", f"{name!r} a second time", "Rename one of the two.")
         seen.add(name)

@@ -385,3 +385,57 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("close_id", "publication_id"),
     )
+    op.create_table(
+        "decision",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("package_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Uuid(), nullable=True),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_on", sa.Date(), nullable=True),
+        sa.Column("pass", sa.Text(), nullable=True),
+        sa.Column("needs_another", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("detail_sealed", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "kind in ('match', 'adjust', 'detach', 'rekey', 'explain', 'approve', 'withdraw')", name="decision_kind"
+        ),
+        sa.CheckConstraint("(target_id is not null) = (kind in ('approve', 'withdraw'))", name="decision_has_target"),
+        sa.CheckConstraint("expires_on is null or kind = 'explain'", name="decision_expires"),
+        sa.ForeignKeyConstraint(
+            ["package_id"],
+            ["package.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["target_id"],
+            ["decision.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sequence"),
+        sa.UniqueConstraint("target_id", "kind", name="decision_answered_once"),
+    )
+    op.create_table(
+        "decision_row",
+        sa.Column("decision_id", sa.Uuid(), nullable=False),
+        sa.Column("row_uid", sa.Uuid(), nullable=False),
+        sa.Column("package_id", sa.Uuid(), nullable=False),
+        sa.Column("family", sa.Text(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["decision_id"],
+            ["decision.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["package_id"],
+            ["package.id"],
+        ),
+        sa.PrimaryKeyConstraint("decision_id", "row_uid"),
+    )
+    op.create_index(
+        "decision_row_once",
+        "decision_row",
+        ["package_id", "row_uid", "family"],
+        unique=True,
+        postgresql_where=sa.text("is_active and family <> 'label'"),
+    )
