@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from actuals_pipelines.domain.source import FETCHED, Source, SourceKind
@@ -41,12 +42,15 @@ from actuals_pipelines.store.generations import Generation
 from actuals_pipelines.store.publish import publish as publish_day
 from actuals_pipelines.tables import TRANSACTIONS
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.validate import Measuring, Profile, UnitToJudge, judge_own, judge_units, suite_digest
+from actuals_pipelines.validate import Profile, UnitToJudge, judge_own, judge_units, suite_digest
 
 log = logging.getLogger(__name__)
+_Made = TypeVar("_Made")
 
 JUDGED_TOGETHER = 256
 """Units that one validation judges: their profiles wait in memory, half a megabyte each at most."""
+UNITS_AT_ONCE = 2
+"""Units that are read side by side; each has up to two chunks of records in memory."""
 READABLE = "readable"
 """The check that a unit which cannot be read at all fails; a person cannot release it."""
 
@@ -87,7 +91,7 @@ def land(
 def validate(environment: TenantEnvironment, source: Source, days: Sequence[date]) -> list[DayResult]:
     """Give every landed unit of these days a generation and a verdict; then judge each day as a whole.
 
-    Units are read one by one and judged together: a validation costs the same for one and for hundreds.
+    Units are read two at a time and judged together: a validation costs the same for one and for hundreds.
     """
     units = catalogue.units_of_days(environment, source.name, days)
     originals = [unit for unit in units if unit.repeat_of is None]
@@ -140,7 +144,13 @@ class _Candidate:
     """A unit that was read, normalised and kept, and waits for its verdict."""
 
     generation: Generation
-    to_judge: UnitToJudge
+    profile: Profile
+
+    def to_judge(self, environment: TenantEnvironment, source: Source) -> UnitToJudge:
+        """With what the tenant's own expectations find in its rows."""
+        if not source.expectations:
+            return UnitToJudge(self.profile, ())
+        return UnitToJudge(self.profile, judge_own(generations.candidate_rows(environment, self.generation), source))
 
 
 def _judged_units(environment: TenantEnvironment, source: Source, units: Sequence[Unit]) -> dict[UUID, Generation]:
@@ -152,27 +162,41 @@ def _judged_units(environment: TenantEnvironment, source: Source, units: Sequenc
     to_do = [unit for unit in units if unit.id not in judged]
     if not to_do:
         return judged
-    waiting: list[_Candidate] = []
-    with Measuring() as measuring:
-        for unit in to_do:
-            made = _kept(environment, source, unit, known.get(unit.id)) or _made(
-                environment, source, unit, fingerprints[unit.id], mapping, measuring=measuring
-            )
+
+    def make(unit: Unit) -> Generation | _Candidate:
+        return _kept(environment, source, unit, known.get(unit.id)) or _made(
+            environment, source, unit, fingerprints[unit.id], mapping
+        )
+
+    for start in range(0, len(to_do), JUDGED_TOGETHER):
+        together = to_do[start : start + JUDGED_TOGETHER]
+        waiting: list[_Candidate] = []
+        for unit, made in zip(together, _side_by_side(make, together), strict=True):
             if isinstance(made, Generation):
                 judged[unit.id] = made
             else:
                 waiting.append(made)
-            if len(waiting) == JUDGED_TOGETHER:
-                judged |= _verdicts(environment, source, waiting)
-                waiting = []
-    return judged | _verdicts(environment, source, waiting)
+        judged |= _verdicts(environment, source, waiting)
+    return judged
+
+
+def _side_by_side(make: Callable[[Unit], _Made], units: Sequence[Unit]) -> list[_Made]:
+    """What each unit becomes, in order. Reading, computing, sealing and writing let another thread go on."""
+    if len(units) == 1:
+        return [make(units[0])]
+    with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
+        begun = [pool.submit(make, unit) for unit in units]
+        try:
+            return [each.result() for each in begun]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after a failure no other unit is begun
 
 
 def _verdicts(environment: TenantEnvironment, source: Source, waiting: Sequence[_Candidate]) -> dict[UUID, Generation]:
     """Judge what waits in one validation and keep the verdicts; unit id -> generation."""
     if not waiting:
         return {}
-    verdicts = judge_units([each.to_judge for each in waiting], source)
+    verdicts = judge_units([each.to_judge(environment, source) for each in waiting], source)
     given = [
         generations.Given(each.generation, verdict.verdict, [check.as_mapping() for check in verdict.checks])
         for each, verdict in zip(waiting, verdicts, strict=True)
@@ -190,8 +214,7 @@ def _kept(environment: TenantEnvironment, source: Source, unit: Unit, known: Gen
     if known is None or profile is None:
         return None
     _destroy_card_numbers(environment, source, unit, known.counts)
-    own = judge_own(generations.candidate_rows(environment, known), source) if source.expectations else ()
-    return _Candidate(known, UnitToJudge(Profile.from_bytes(profile), own))
+    return _Candidate(known, Profile.from_bytes(profile))
 
 
 def _made(
@@ -200,17 +223,15 @@ def _made(
     unit: Unit,
     fingerprint: bytes,
     mapping: bytes,
-    *,
-    measuring: Measuring,
 ) -> Generation | _Candidate:
     """Read, normalise, measure and keep one unit. A generation, if no verdict is to be given on it any more."""
     look_in = _look_in(environment)
-    read = UnitRead(environment, source, unit, look_in=look_in, measuring=measuring, chunk_rows=CHUNK_ROWS)
+    read = UnitRead(environment, source, unit, look_in=look_in, chunk_rows=CHUNK_ROWS)
     try:
         try:
             candidate = _recorded(environment, unit, fingerprint, mapping, read)
         except EqualsApart:
-            read = UnitRead(environment, source, unit, look_in=look_in, measuring=measuring, chunk_rows=None)
+            read = UnitRead(environment, source, unit, look_in=look_in, chunk_rows=None)
             candidate = _recorded(environment, unit, fingerprint, mapping, read)
     except (FileRefused, IterateRefused, MappedColumnMissing, MappingRefused, ExpressionRefused) as refusal:
         return _unreadable(environment, unit, fingerprint, mapping, refusal)
@@ -219,8 +240,7 @@ def _made(
     _destroy_card_numbers(environment, source, unit, read.counts)
     if candidate.state is not GenerationState.CANDIDATE:
         return candidate
-    own = judge_own(generations.candidate_rows(environment, candidate), source) if source.expectations else ()
-    return _Candidate(candidate, UnitToJudge(read.profile(), own))
+    return _Candidate(candidate, read.profile())
 
 
 def _recorded(

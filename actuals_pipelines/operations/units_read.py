@@ -46,12 +46,11 @@ class UnitRead:
         unit: Unit,
         *,
         look_in: list[tuple[str, str]],
-        measuring: Measuring,
         chunk_rows: int | None,
     ) -> None:
         """With chunk_rows None the unit is taken whole."""
         self._environment, self._source, self._unit, self._look_in = environment, source, unit, look_in
-        self._measuring, self._chunk_rows = measuring, chunk_rows
+        self._measuring, self._chunk_rows = Measuring(), chunk_rows
         self._rejects: list[pa.Table] = []
         self._amounts: dict[str, AmountFlow] = {}
         self._controls: list[StatementControls] = []
@@ -76,14 +75,13 @@ class UnitRead:
         )
 
     def profile(self) -> Profile:
-        """What was measured; until the next unit begins."""
+        """What was measured."""
         if self._profile is None:
             self._profile = self._measuring.profile(self.counts, self._amounts, self._controls)
         return self._profile
 
     def _normalised(self) -> Iterator[pa.Table]:
         environment, source = self._environment, self._source
-        self._measuring.begin()
         with open_unit(environment, self._unit) as stream:
             reading = read_apart(source.format, stream, source.reader)  # what strangers send may be hostile
             number = 0

@@ -5,7 +5,9 @@ The least set that holds the changed rows, old and new versions, and the rows of
 closed under "shares a key of any pass" and "is in the same decision" (`decisions`: a decision ties rows as a key does).
 Keys compare whatever their currency, because one id in two currencies is an exception. Rows are grouped by shared keys
 and by decisions alone, so the set is closed under "was in the same group" too. A detached row keeps its ties by the
-keys its source gave it: the set may be larger than it must, never smaller.
+keys its source gave it: the set may be larger than it must, never smaller. A row
+that is not relevant is so by its own content and the package alone, and is in no group: a key that it shares with
+others does not touch it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> No
     con.execute(f"CREATE OR REPLACE TEMP TABLE seen_keys AS SELECT DISTINCT k FROM ({_keys(columns, 'to_solve')})")
     con.execute("CREATE OR REPLACE TEMP TABLE near_keys AS FROM seen_keys")
     near = "FROM near_keys"
-    tests = [f"{quoted(name)} IN ({near})" for name in columns if not _is_list(name)]
+    shared = " OR ".join(f"{quoted(name)} IN ({near})" for name in columns if not _is_list(name))
+    tests = [f"status <> 'not_relevant' AND ({shared})"] if shared else []
     # Most rows of most sources have no id in their texts, and need no list taken apart.
     lists = [name for name in columns if _is_list(name)]
     row = f"row_uid, status, {PART}, {CHUNK}{keys}"
@@ -48,7 +51,7 @@ def find_touched(con: duckdb.DuckDBPyConnection, package: MatchingPackage) -> No
         parts = [f"SELECT {row} FROM opening_at WHERE {' OR '.join([*tests, *also])}"]
         parts += [
             f"SELECT {row} FROM (SELECT *, unnest({quoted(name)}) AS k FROM opening_at "
-            f"WHERE len({quoted(name)}) > 0) SEMI JOIN near_keys USING (k)"
+            f"WHERE status <> 'not_relevant' AND len({quoted(name)}) > 0) SEMI JOIN near_keys USING (k)"
             for name in lists
         ]
         con.execute(f"""

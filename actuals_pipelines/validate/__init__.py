@@ -6,7 +6,7 @@ the first judgement of a process.
 
 from __future__ import annotations
 
-from actuals_pipelines.validate.measuring import CountsIncomplete, Flow, Measuring, MeasuringFailed
+from actuals_pipelines.validate.measuring import CountsIncomplete, Flow, Measuring
 from actuals_pipelines.validate.outcome import CheckOutcome, Outcome, Severity, UnitVerdict
 from actuals_pipelines.validate.own import ExpectationRefused, check_expectations
 from actuals_pipelines.validate.own_rows import judge_own
@@ -31,7 +31,6 @@ __all__ = [
     "FindingKind",
     "Flow",
     "Measuring",
-    "MeasuringFailed",
     "Outcome",
     "Profile",
     "ProfileUnreadable",

@@ -1,30 +1,31 @@
-"""Measure a unit: one pass over its transactions, and what its reader and normalising say about themselves."""
+"""Measure a unit: one pass over its transactions, and what its reader and normalising say about themselves.
 
-# ruff: noqa: S608 - SQL is made of our own column names
+In columns, without the engine: most units are small, and a connection and its statements would cost more than they.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Protocol
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actuals_pipelines.domain.controls import StatementControls
-from actuals_pipelines.engine import connect
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals, Profile
 from actuals_pipelines.validate.sample import LIMIT, IdSample
 from actuals_pipelines.validate.statements import StatementBalances, bounded_balances
 
-if TYPE_CHECKING:  # it loads pandas
-    import pyarrow.dataset as ds
+Numbers = npt.NDArray[np.uint64]
 
-MEMORY = "2GB"  # some 50 bytes a row are kept; beyond it measuring fails, because spilling would write rows in clear
 _KEY = "key_transaction_id"
+_DECIMAL = pa.decimal128(38, 0)  # Arrow's sums of int64 wrap; 38 digits hold any number of rows
 
 
 class Flow(Protocol):
@@ -52,63 +53,45 @@ class CountsIncomplete(ActualsError):
         )
 
 
-class MeasuringFailed(ActualsError):
-    """The engine failed while it measured; its own text may hold values and is dropped."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
-
-    def __str__(self) -> str:
-        return f"A unit's transactions cannot be measured ({self.kind}). A unit beyond {MEMORY} has to be split."
-
-
 class Measuring:
-    """Measures units one after another, each in chunks, on a connection that is opened once.
-
-    `begin`, `add` each chunk, then `profile`. Kept are some 50 bytes a row, until the next unit begins.
-    """
+    """Measures one unit: `add` each of its chunks, then `profile`. Some 25 bytes a row are kept."""
 
     def __init__(self) -> None:
-        self._connection = connect(memory_limit=MEMORY)
+        self._uids: list[Numbers] = []  # (n, 2): the two halves of each row_uid
+        self._ids: list[Numbers] = []  # of the rows that have an id
+        self._id_rows: list[Numbers] = []  # the half of their row_uid that tells rows apart in the sample
+        self._null_ids = 0
+        self._first: date | None = None
+        self._last: date | None = None
+        self._totals: dict[str, CurrencyTotals] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def begin(self) -> None:
-        """Forget the unit before."""
-        self._connection.execute(_NOTHING)
-
-    def add(self, transactions: pa.Table | ds.Dataset) -> None:
-        """Add transactions: schema `tables.TRANSACTIONS` and more; `key_transaction_id` makes the ids if it is there.
-
-        Raises:
-            MeasuringFailed.
-        """
-        # An id is the cleaned and keyed one where there is one. Payment and fee of one order share their id, and so
-        # do a pending and a booked line: those are no repeats.
-        own = "nullif(transaction_id, '')"
-        has_key = _KEY in transactions.schema.names
-        known = f"coalesce(CAST({_KEY} AS VARCHAR), {own})" if has_key else own
-        self._connection.register("transactions", transactions)
-        self._asked(
-            f"""
-            INSERT INTO measured
-            SELECT row_uid, booked_on, amount_minor_units AS amount, currency, {own} IS NULL AS is_null,
-                   CASE WHEN {known} IS NOT NULL
-                        THEN md5_number_lower(concat_ws(chr(31), {known}, kind, status, currency)) END AS id
-            FROM transactions
-            """
-        )
-        self._connection.unregister("transactions")
+    def add(self, transactions: pa.Table) -> None:
+        """Add transactions, schema `tables.TRANSACTIONS` and more; their `key_transaction_id` makes the ids."""
+        if not transactions.num_rows:
+            return
+        uids = _halves(transactions["row_uid"])
+        ids, has_id = _ids(transactions)
+        self._uids.append(uids)
+        self._ids.append(ids[has_id])
+        self._id_rows.append(uids[has_id, 0] & np.uint64(0xFFFFFFFF))
+        self._null_ids += pc.sum(pc.invert(_is_filled(transactions["transaction_id"]))).as_py()
+        booked = pc.min_max(transactions["booked_on"]).as_py()
+        if booked["min"] is not None:
+            self._first = min(self._first or date.max, booked["min"])
+            self._last = max(self._last or date.min, booked["max"])
+        for currency, found in _totals(transactions).items():
+            before = self._totals.get(currency, CurrencyTotals(0, 0, 0))
+            self._totals[currency] = CurrencyTotals(
+                before.rows + found.rows, before.credits + found.credits, before.debits + found.debits
+            )
 
     def repeated_row_uids(self) -> int:
         """Rows so far after the first with the same row_uid."""
-        [(repeated,)] = self._asked("SELECT count(*) - count(DISTINCT row_uid) FROM measured")
-        return int(repeated)
+        uids = np.concatenate(self._uids) if self._uids else np.empty((0, 2), np.uint64)
+        halves = np.sort(uids[:, 0])
+        if not np.any(halves[1:] == halves[:-1]):  # they are digests: equal halves mean equal ids, but for an accident
+            return 0
+        return len(uids) - len(np.unique(uids, axis=0))
 
     def profile(
         self, counts: Mapping[str, int], amounts: Mapping[str, Flow], controls: Sequence[StatementControls] = ()
@@ -121,7 +104,7 @@ class Measuring:
             controls: what the file's statements say about themselves.
 
         Raises:
-            CountsIncomplete, MeasuringFailed.
+            CountsIncomplete.
         """
         missing = [name for name in ("raw", "stored", "rejected") if name not in counts]
         if missing:
@@ -129,53 +112,94 @@ class Measuring:
         return _profile(self._found(), counts, amounts, controls)
 
     def _found(self) -> _Found:
-        [row] = self._asked(
-            """
-            SELECT count(*), count(*) - count(DISTINCT row_uid), count(*) FILTER (is_null),
-                   count(id) - count(DISTINCT id), min(booked_on), max(booked_on)
-            FROM measured
-            """
+        nothing = np.empty(0, np.uint64)
+        ids, rows = (np.concatenate([nothing, *parts]) for parts in (self._ids, self._id_rows))
+        distinct = np.unique(ids)
+        return _Found(
+            rows=sum(len(part) for part in self._uids),
+            repeated_row_uids=self.repeated_row_uids(),
+            null_ids=self._null_ids,
+            repeated_ids=len(ids) - len(distinct),
+            first=self._first,
+            last=self._last,
+            totals=dict(sorted(self._totals.items())),
+            ids=_sample(distinct[: LIMIT + 1], ids, rows),
         )
-        by_currency = self._asked(
-            """
-            SELECT currency, count(*), coalesce(sum(amount) FILTER (amount > 0), 0),
-                   coalesce(-sum(amount) FILTER (amount < 0), 0)
-            FROM measured GROUP BY currency ORDER BY currency
-            """
-        )
-        totals = {code: CurrencyTotals(int(n), int(plus), int(minus)) for code, n, plus, minus in by_currency}
-        # Sum of 32-bit parts of the keyed row_uids: the same rows give the same digest, in any order. 0 is reserved.
-        sampled = f"""
-            WITH small AS (SELECT DISTINCT id FROM measured WHERE id IS NOT NULL ORDER BY id LIMIT {LIMIT + 1})
-            SELECT id, CAST(1 + sum(('0x' || substr(CAST(row_uid AS VARCHAR), 1, 8))::UINTEGER) % 4294967295
-                            AS UINTEGER) AS rows
-            FROM measured SEMI JOIN small USING (id) GROUP BY id ORDER BY id
-            """
-        with _own_failure():
-            ids = IdSample.of_rows(self._connection.sql(sampled).to_arrow_table())
-        rows, repeated_row_uids, null_ids, repeated_ids, first, last = row
-        return _Found(rows, repeated_row_uids, null_ids, repeated_ids, first, last, totals, ids)
-
-    def _asked(self, query: str) -> list[Any]:
-        with _own_failure():
-            return self._connection.execute(query).fetchall()
 
 
-@contextmanager
-def _own_failure() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        kind = type(error).__name__
+def _halves(uuids: pa.ChunkedArray) -> Numbers:
+    """UUIDs as two numbers each: (n, 2); what stands for a null means nothing."""
+    stored = pa.concat_arrays(uuids.chunks).storage
+    content = np.frombuffer(stored.buffers()[1], dtype="<u8", count=2 * len(stored), offset=16 * stored.offset)
+    return content.reshape(-1, 2).astype(np.uint64, copy=False)
+
+
+def _is_filled(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.greater(pc.binary_length(texts), 0), False)
+
+
+def _ids(transactions: pa.Table) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """A digest per row of what makes it repeat another, and which rows have one.
+
+    An id is the cleaned and keyed one where there is one. Payment and fee of one order share their id, and so do a
+    pending and a booked line: those are no repeats.
+    """
+    texts = transactions["transaction_id"]
+    has_text = _is_filled(texts).to_numpy()
+    if _KEY in transactions.schema.names and transactions[_KEY].null_count < transactions.num_rows:
+        keys = transactions[_KEY]
+        has_key = keys.is_valid().to_numpy()
+        ids = _halves(keys)[:, 0].copy()
     else:
-        return
-    raise MeasuringFailed(kind)  # outside the handler: the engine's text may quote values
+        has_key = np.zeros(transactions.num_rows, np.bool_)
+        ids = np.zeros(transactions.num_rows, np.uint64)
+    unkeyed = has_text & ~has_key
+    if unkeyed.any():
+        ids[unkeyed] = _digests(texts.filter(pa.array(unkeyed)))
+    # Keys and digests are evenly spread, so that what tells them apart may be added by xor.
+    for name in ("kind", "status", "currency"):
+        ids ^= _digests(transactions[name], name)
+    return ids, has_key | unkeyed
 
 
-_NOTHING = """
-CREATE OR REPLACE TEMP TABLE measured
-    (row_uid UUID, booked_on DATE, amount BIGINT, currency VARCHAR, is_null BOOLEAN, id UBIGINT)
-"""
+def _digests(texts: pa.ChunkedArray, use: str = "") -> Numbers:
+    """64 bits per text; each different text is hashed once."""
+    encoded = pa.concat_arrays(texts.chunks).dictionary_encode()
+    person = use.encode()
+    hashes = [
+        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=person).digest(), "little")
+        for text in encoded.dictionary.to_pylist()
+    ]
+    numbers: Numbers = np.array(hashes, np.uint64)[encoded.indices.to_numpy(zero_copy_only=False)]
+    return numbers
+
+
+def _totals(transactions: pa.Table) -> dict[str, CurrencyTotals]:
+    amount = transactions["amount_minor_units"]
+    signed = {
+        "currency": transactions["currency"],
+        "credits": pc.max_element_wise(amount, 0).cast(_DECIMAL),
+        "debits": pc.min_element_wise(amount, 0).cast(_DECIMAL),
+    }
+    summed = pa.table(signed).group_by("currency").aggregate([([], "count_all"), ("credits", "sum"), ("debits", "sum")])
+    return {
+        row["currency"]: CurrencyTotals(row["count_all"], int(row["credits_sum"]), -int(row["debits_sum"]))
+        for row in summed.to_pylist()
+    }
+
+
+def _sample(smallest: Numbers, ids: Numbers, rows: Numbers) -> IdSample:
+    """The sample of the smallest different ids, sorted; of each the sum of its rows' numbers.
+
+    The same rows give the same sum, in any order. 0 is reserved.
+    """
+    is_small = ids <= smallest[-1] if len(smallest) else np.empty(0, np.bool_)
+    places = np.searchsorted(smallest, ids[is_small])
+    order = np.argsort(places, kind="stable")
+    starts = np.searchsorted(places[order], np.arange(len(smallest)))
+    sums = np.add.reduceat(rows[is_small][order], starts) if len(smallest) else np.empty(0, np.uint64)
+    numbers = (sums % np.uint64(2**32 - 1) + np.uint64(1)).astype(np.uint32)
+    return IdSample.of_rows(pa.table({"id": pa.array(smallest, pa.uint64()), "rows": pa.array(numbers, pa.uint32())}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from actuals_pipelines.operations.take_in import validate
 from actuals_pipelines.operations.units_read import EqualsApart, UnitRead
 from actuals_pipelines.tenants.environment import TenantEnvironment
 from actuals_pipelines.tenants.parse import parse_tenant
-from actuals_pipelines.validate import Measuring, Profile
+from actuals_pipelines.validate import Profile
 from actuals_pipelines_tests.conftest import TenantDatabase
 
 DAY = date(2026, 11, 16)
@@ -49,10 +49,9 @@ def read(env: TenantEnvironment, lines: list[str], chunk_rows: int | None) -> tu
     source = env.tenant.source("bank")
     content = "amount,currency,day\n" + "".join(lines)
     unit = land(env, source, io.BytesIO(content.encode()), door="upload", delivery=str(uuid4()), partition=DAY)
-    with Measuring() as measuring:
-        one = UnitRead(env, source, unit, look_in=[], measuring=measuring, chunk_rows=chunk_rows)
-        transactions = one.transactions().read_all().drop_columns(["unit_id"])
-        return transactions, one.rejects().read_all(), one.profile()
+    one = UnitRead(env, source, unit, look_in=[], chunk_rows=chunk_rows)
+    transactions = one.transactions().read_all().drop_columns(["unit_id"])
+    return transactions, one.rejects().read_all(), one.profile()
 
 
 def test_chunks_give_what_the_whole_gives(acme: TenantEnvironment) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actuals_pipelines.validate import CountsIncomplete, Profile, ProfileUnreadable, merge
+from actuals_pipelines.validate import CountsIncomplete, Measuring, Profile, ProfileUnreadable, merge
 from actuals_pipelines.validate import sample as samples
 from actuals_pipelines.validate.profile import AmountSums, CurrencyTotals
 from actuals_pipelines_tests.validate.units import a_profile, a_row, a_statement, a_table, counts_of, flows_of, measured
@@ -98,14 +94,17 @@ def test_a_unit_without_counts_is_refused_by_name() -> None:
         measured(a_table([]), {"raw": 0}, {})
 
 
-def test_files_are_measured_like_tables() -> None:
-    rows = [a_row(str(number)) for number in range(50)]
-    with tempfile.TemporaryDirectory() as folder:
-        pq.write_table(a_table(rows), Path(folder) / "rows.parquet")
+def test_a_unit_in_chunks_is_measured_as_in_one() -> None:
+    """With repeats within a chunk and between two."""
+    rows = [a_row(str(number % 40)) for number in range(50)]
+    in_chunks = Measuring()
+    for start in range(0, 50, 7):
+        in_chunks.add(a_table(rows[start : start + 7]))
 
-        found = measured(ds.dataset(folder), counts_of(50), flows_of(rows))
+    found = in_chunks.profile(counts_of(50), flows_of(rows))
 
     assert found.to_bytes() == a_profile(rows).to_bytes()
+    assert found.repeated_ids == 10
 
 
 def test_a_profile_comes_back_from_its_bytes() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from actuals_pipelines.domain.controls import StatementControls
 from actuals_pipelines.domain.source import FieldMapping, Source, SourceKind
@@ -107,16 +106,15 @@ def a_profile(
 
 
 def measured(
-    transactions: pa.Table | ds.Dataset,
+    transactions: pa.Table,
     counts: Mapping[str, int],
     amounts: Mapping[str, Flow],
     controls: Sequence[StatementControls] = (),
 ) -> Profile:
     """The profile of a unit that comes in one chunk."""
-    with Measuring() as measuring:
-        measuring.begin()
-        measuring.add(transactions)
-        return measuring.profile(counts, amounts, controls)
+    measuring = Measuring()
+    measuring.add(transactions)
+    return measuring.profile(counts, amounts, controls)
 
 
 def a_statement(opening: int | None, closing: int | None, *, credits: int = 0, **changes: Any) -> StatementControls:
