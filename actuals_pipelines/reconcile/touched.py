@@ -5,9 +5,8 @@ The least set that holds the changed rows, old and new versions, and the rows of
 closed under "shares a key of any pass" and "is in the same decision" (`decisions`: a decision ties rows as a key does).
 Keys compare whatever their currency, because one id in two currencies is an exception. Rows are grouped by shared keys
 and by decisions alone, so the set is closed under "was in the same group" too. A detached row keeps its ties by the
-keys its source gave it: the set may be larger than it must, never smaller. A row
-that is not relevant is so by its own content and the package alone, and is in no group: a key that it shares with
-others does not touch it.
+keys its source gave it: the set may be larger than it must, never smaller. A row that is not relevant is so by its own
+content and the package alone, and is in no group: a key that it shares with others does not touch it.
 """
 
 from __future__ import annotations
