@@ -34,10 +34,10 @@ def measured(name: str, home: Home | None = None) -> Iterator[Step]:
     step = Step(name)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far: proc(5)
-    server, wall, cpu = _server_cpu_seconds(home), time.perf_counter(), time.process_time()
+    server, wall, cpu = server_cpu_seconds(home), time.perf_counter(), time.process_time()
     yield step
     step.wall_seconds, step.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    step.server_cpu_seconds = _server_cpu_seconds(home) - server
+    step.server_cpu_seconds = server_cpu_seconds(home) - server
     step.peak_mib = _peak_mib()
 
 
@@ -97,7 +97,7 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _server_cpu_seconds(home: Home | None) -> float:
+def server_cpu_seconds(home: Home | None) -> float:
     """CPU of the server and its backends, those that ended included."""
     if home is None:
         return 0.0

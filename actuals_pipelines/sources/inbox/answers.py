@@ -49,7 +49,10 @@ def answering(endpoint: Endpoint) -> Endpoint:
 
 async def not_routed(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return Refused({404: "not_found", 405: "method_not_allowed"}.get(status, "malformed")).response()
+    answer = Refused({404: "not_found", 405: "method_not_allowed"}.get(status, "malformed")).response()
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)  # Allow
+    return answer
 
 
 class Outermost:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ from starlette.types import ASGIApp
 
 from actuals_pipelines.sources.inbox import receipts
 from actuals_pipelines.sources.inbox.admission import Admission, Admitted, Caller
-from actuals_pipelines.sources.inbox.answers import Outermost, answering, json_response, not_routed
+from actuals_pipelines.sources.inbox.answers import Endpoint, Outermost, answering, json_response, not_routed
 from actuals_pipelines.sources.inbox.bodies import Bodies, Limits, decoder_of
 from actuals_pipelines.sources.inbox.problems import LineError, Refused, problem
 from actuals_pipelines.sources.inbox.rates import Rates
@@ -152,7 +153,7 @@ class Inbox:
         admitted = self._admit(request)
         await self._check_signature(admitted, request, b"")
         _query(request)
-        receipt_id = _uuid(request.path_params["id"], "id")
+        receipt_id = request.path_params["id"]
         found = await self._read(admitted, receipts.find, admitted.mode, list(admitted.sources.values()), receipt_id)
         if found is None:
             raise Refused("not_found", "No receipt of this key's sources and mode has this id.")
@@ -188,17 +189,31 @@ class Inbox:
         return await asyncio.to_thread(read)
 
 
+ROUTES: Sequence[tuple[str, str, Callable[[Inbox, Request], Awaitable[Response]]]] = (
+    ("/v1/raw_transactions", "POST", Inbox.post_one),
+    ("/v1/raw_transactions", "GET", Inbox.get_page),
+    ("/v1/raw_transactions/batch", "POST", Inbox.post_batch),
+    ("/v1/raw_transactions/{id}", "GET", Inbox.get_one),
+    ("/health", "GET", Inbox.health),
+    ("/openapi.json", "GET", Inbox.openapi),
+)
+
+
 def inbox_app(inbox: Inbox) -> ASGIApp:
     """The ASGI application; no exception leaves it, so that no server prints one."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for path, method, answer in ROUTES:
+        by_path.setdefault(path, {})[method] = answering(partial(answer, inbox))
+    # One route a path, so that the answer to another method lists all that it has.
     routes = [
-        Route("/v1/raw_transactions", answering(inbox.post_one), methods=["POST"]),
-        Route("/v1/raw_transactions", answering(inbox.get_page), methods=["GET"]),
-        Route("/v1/raw_transactions/batch", answering(inbox.post_batch), methods=["POST"]),
-        Route("/v1/raw_transactions/{id}", answering(inbox.get_one), methods=["GET"]),
-        Route("/health", answering(inbox.health), methods=["GET"]),
-        Route("/openapi.json", answering(inbox.openapi), methods=["GET"]),
+        Route(path.replace("{id}", "{id:uuid}"), partial(_by_method, answers), methods=list(answers))
+        for path, answers in by_path.items()
     ]
     return Outermost(Starlette(routes=routes, exception_handlers={HTTPException: not_routed}))
+
+
+async def _by_method(answers: Mapping[str, Endpoint], request: Request) -> Response:
+    return await answers["GET" if request.method == "HEAD" else request.method](request)
 
 
 # --- What is asked ----------------------------------------------------------------------------------------------------
