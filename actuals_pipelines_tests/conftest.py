@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -15,6 +16,10 @@ from actuals_pipelines.database.embedded import EmbeddedPostgres
 from actuals_pipelines.database.provision import create_platform, create_tenant
 from actuals_pipelines.database.server import ServerAddress, administrator, tenant_engine
 from actuals_pipelines.domain.tenant import TenantRef
+
+# No deadline: a busy machine is not a defect. `settings` in a test still say how many examples.
+hypothesis.settings.register_profile("project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("project")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -56,6 +56,18 @@ class SandboxUnavailable(ActualsError):
         )
 
 
+class ReadingLost(ActualsError):
+    """The reading process ended for a reason that is not the file's: it may be read again."""
+
+    def __init__(self, place: str, code: int) -> None:
+        super().__init__(place, code)
+        self.place, self.code = place, code
+
+    def __str__(self) -> str:
+        how = f"was killed by signal {-self.code}" if self.code < 0 else f"ended with code {self.code}"
+        return f"The process that read a file as {self.place} {how}. The file is kept: read it again."
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one file may cost."""
@@ -71,7 +83,8 @@ def read_apart(format: str, stream: BinaryIO, options: Mapping[str, str], limits
     are complete when the batches are exhausted. What reading `stream` raises is raised here.
 
     Raises:
-        FormatUnknown, FileEmpty, OptionRefused, FileRefused: also where the process was killed; SandboxUnavailable.
+        FormatUnknown, FileEmpty, OptionRefused, FileRefused: also where the process was killed for what the file took.
+        SandboxUnavailable, ReadingLost: for no fault of the file.
         YamlRefused: a profile of one's own has an expression that cannot be read.
     """
     parts = read_parts_apart(stream, options, format, limits)
@@ -202,13 +215,20 @@ class _Worker:
             raise PipeClosed
         self.is_waiting = True
 
-    def _ended(self, place: str) -> FileRefused:
-        """Why the process ended, as a refusal of the file it read."""
+    def _ended(self, place: str) -> ActualsError:
+        """Why the process ended: a refusal of the file, where the file may be the reason."""
         self.close()
         code = self._process.returncode
-        why = _ENDINGS.get(code, f"it ended with code {code}")
+        why = _ENDINGS.get(code)
+        if why is None:
+            return ReadingLost(place, code)
         advice = "The file may be hostile, or too large: keep it, and ask for it in parts."
         return FileRefused(place, f"the process that read it did not finish: {why}", advice)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is still there: it may have been killed while it waited."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -247,7 +267,7 @@ def _take() -> _Worker:
     with _lock:
         while _waiting:
             worker = _waiting.pop()
-            if worker.owner == os.getpid():
+            if worker.owner == os.getpid() and worker.is_alive:
                 return worker
             worker.close()
     return _Worker()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -235,9 +235,12 @@ def kept_up(home: Home) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             up.kill()
             up.wait()
-        _gone, left = psutil.wait_procs(family, timeout=10)
-        for process in left:
-            process.kill()
+        with suppress(
+            FileNotFoundError
+        ):  # some kernels say so of a process that ended just now, and psutil passes it on
+            _gone, left = psutil.wait_procs(family, timeout=10)
+            for process in left:
+                process.kill()
 
 
 def wait_for(is_done: Callable[[], bool], timeout_seconds: float, every_seconds: float = 0.5) -> None:

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from actuals_pipelines.readers import FileEmpty, FileRefused, FormatUnknown, OptionRefused, open_reader
-from actuals_pipelines.readers.sandbox import Limits, read_apart, read_parts_apart
+from actuals_pipelines.readers.sandbox import Limits, ReadingLost, read_apart, read_parts_apart
 from actuals_pipelines.yaml_text import YamlRefused
 from actuals_pipelines_tests.readers import test_bai2, test_berlin_group, test_camt, test_mt940, test_ofx
 
@@ -95,6 +96,28 @@ def test_a_reading_that_is_given_up_harms_no_later_one() -> None:
     next(read_parts_apart(io.BytesIO(FILES["ofx"]), {}))
 
     assert [part.format for part in read_parts_apart(io.BytesIO(FILES["bai2"]), {})] == ["bai2"]
+
+
+def _kill_reading_processes() -> None:
+    for child in psutil.Process().children():
+        if any("sandbox_child" in word for word in child.cmdline()):
+            child.kill()
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # gone, and not yet collected
+
+
+def test_a_process_that_was_killed_while_it_waited_is_replaced() -> None:
+    read_apart("csv", io.BytesIO(b"a,b\n1,2\n"), {}).table()
+    _kill_reading_processes()
+
+    assert read_apart("csv", io.BytesIO(b"a,b\n1,2\n"), {}).table().num_rows == 1
+
+
+def test_a_process_that_is_killed_from_outside_is_no_fault_of_the_file() -> None:
+    reading = read_apart("ofx", io.BytesIO(FILES["ofx"]), {})
+    _kill_reading_processes()
+
+    with pytest.raises(ReadingLost, match="killed by signal 9"):
+        reading.table()
 
 
 def test_too_much_memory_is_a_refusal() -> None:
