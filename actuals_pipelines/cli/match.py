@@ -55,6 +55,7 @@ def match(
     from actuals_pipelines.reconcile.members import refuse_unbuilt  # noqa: PLC0415
     from actuals_pipelines.reconcile.open_items import open_items  # noqa: PLC0415
     from actuals_pipelines.reconcile.preview import preview_warnings  # noqa: PLC0415
+    from actuals_pipelines.report.proposals import proposed_lines  # noqa: PLC0415
     from actuals_pipelines.tenants.parse import parse_package  # noqa: PLC0415
 
     package = parse_package(_text(package_file), package_file)
@@ -77,6 +78,7 @@ def match(
         closed=closed,
         open_groups=sum(each.groups for each in statuses if each.status == "unmatched"),
         items=open_items(closed.state.rows, SHOWN, "unmatched"),
+        proposed=proposed_lines(closed.state.rows, closed.proposals, package.name),
         warnings=preview_warnings(closed.state.rows, package),
         findings=_diagnosis(package, taken, closed) if wants_diagnosis else None,
         out=out,

@@ -37,6 +37,7 @@ class Report:
     closed: Closed
     open_groups: int
     items: pa.Table  # the first open items
+    proposed: pa.Table  # schema `report.proposals.PROPOSED`
     warnings: tuple[str, ...]
     findings: tuple[Finding, ...] | None  # --diagnose
     out: str | None
@@ -57,6 +58,7 @@ def show(report: Report) -> None:
     for bridge in report.closed.figures.bridges:
         _show_bridge(page, bridge)
     _show_items(page, report)
+    _show_proposals(page, report.proposed)
     _show_rejects(page, report.taken.rejects)
     for warning in report.warnings:
         page.line(f"Warning: {warning}", "yellow")
@@ -81,6 +83,7 @@ def document(report: Report) -> dict[str, Any]:
         ],
         "open_groups": report.open_groups,
         "open_items": [_item(item) for item in report.items.to_pylist()],
+        "proposals": _proposals(report.proposed),
         "rejects": [asdict(reject) for reject in report.taken.rejects],
         "warnings": list(report.warnings),
         "diagnosis": None if report.findings is None else [asdict(finding) for finding in report.findings],
@@ -157,6 +160,28 @@ def _show_items(page: _Page, report: Report) -> None:
     ]  # fmt: skip
     name = f"Open items, the {len(items)} largest of {report.open_groups}"
     page.table(name, ("id", "why", "SOLL less IST", "SOLL rows", "IST rows", "since"), rows)
+
+
+def _proposals(lines: pa.Table) -> list[dict[str, Any]]:
+    """The lines with their proposals numbered: groups of plain files have no names that last."""
+    numbers = {name: number for number, name in enumerate(lines["proposal"].unique().to_pylist(), 1)}
+    return [{**line, "proposal": numbers[line["proposal"]]} for line in lines.drop_columns(["group_id"]).to_pylist()]
+
+
+def _show_proposals(page: _Page, lines: pa.Table) -> None:
+    shown = _proposals(lines)
+    if not shown:
+        return
+    rows = [
+        (each["proposal"], each["verdict"], each["pass"], each["side"].upper(), each["ids"],
+         each["first_booked_on"] or "", f"{money(each['amount'], each['currency'])} {each['currency']}")
+        for each in shown[: 2 * SHOWN]
+    ]  # fmt: skip
+    page.table(
+        "Proposals: nothing is matched by them", ("", "verdict", "pass", "side", "ids", "booked", "amount"), rows
+    )
+    if len(shown) > len(rows):
+        page.line(f"... and {len(shown) - len(rows)} more lines; --json lists all.")
 
 
 def _show_rejects(page: _Page, rejects: Sequence[Reject]) -> None:

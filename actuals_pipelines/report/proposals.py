@@ -52,7 +52,8 @@ def proposed_lines(rows: pa.Table, proposals: pa.Table | None, package: str) -> 
                 lines AS (
                     SELECT *, {group_id_sql(package)} AS group_id,
                            first_value(group_id) OVER (PARTITION BY currency, proposal ORDER BY group_key) AS first,
-                           max(abs(amount)) OVER (PARTITION BY currency, proposal) AS largest
+                           max(abs(amount)) OVER (PARTITION BY currency, proposal) AS largest,
+                           min(ids[1]) OVER (PARTITION BY currency, proposal) AS first_id
                     FROM proposals JOIN of_groups USING ({GROUP}))
                 SELECT first, verdict, "pass", days_apart, difference, currency, side,
                        array_to_string(ids[:{_IDS_SHOWN}], ', ')
@@ -61,7 +62,7 @@ def proposed_lines(rows: pa.Table, proposals: pa.Table | None, package: str) -> 
                        first_booked_on, amount, n, group_id
                 FROM lines
                 ORDER BY CASE verdict WHEN 'proposed' THEN 0 WHEN 'ambiguous' THEN 1 ELSE 2 END, currency,
-                         largest DESC, first, side DESC, first_booked_on, group_id"""),
+                         largest DESC, first_id, first, side DESC, first_booked_on, ids, group_id"""),
             PROPOSED,
         )
 

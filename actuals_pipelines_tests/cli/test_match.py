@@ -279,12 +279,30 @@ def test_a_target_that_cannot_be_is_refused_before_any_work(out: str) -> None:
 
 
 def test_a_pass_that_is_not_built_is_refused_by_name(folder: Path) -> None:
-    """A result without it would look complete."""
-    (folder / "package.yaml").write_text(PACKAGE + "passes:\n  - {name: same amount, by: amount, days: [0, 3]}\n")
+    """Leaving it out would give a result that looks complete."""
+    (folder / "package.yaml").write_text(PACKAGE + "passes: [{name: same amount, by: amount, result: matched}]\n")
 
     result = run()
 
-    assert "same amount" in str(result.exception)
+    assert isinstance(result.exception, ActualsError)
+    assert "pass 'same amount' (by: amount, result: matched) is not built yet" in str(result.exception)
+
+
+def test_what_a_pass_without_ids_proposes_is_shown_and_matches_nothing(folder: Path) -> None:
+    """124 was paid as X-1, and 125 is in no file."""
+    (folder / "package.yaml").write_text(
+        PACKAGE + "passes: [{name: id, by: transaction_id}, {name: same amount, by: amount, days: [0, 3]}]\n"
+    )
+    (folder / "psp.csv").write_text(PSP.replace("124,", "X-1,").replace("60.00", "70.00"))
+
+    document = as_json()
+
+    assert [(each["proposal"], each["verdict"], each["ids"], each["amount"]) for each in document["proposals"]] == [
+        (1, "proposed", "124", 7000),
+        (1, "proposed", "X-1", 7000),
+    ]
+    assert {status["status"] for status in document["statuses"]} == {"unmatched"}
+    assert "Proposals: nothing is matched by them" in run().stdout
 
 
 def test_help_loads_neither_duckdb_nor_arrow_nor_rich() -> None:

@@ -53,6 +53,18 @@ def test_a_close_is_read_back_as_it_was_kept(acme: Books) -> None:
         assert b"4711" not in connection.execute(sa.select(tables.close.c.figures_sealed)).scalar_one()
 
 
+def test_what_a_close_proposes_is_kept_with_it_and_nothing_where_there_is_none(acme: Books) -> None:
+    """In a file of its own, which is no part of the state."""
+    found = close(acme, DAY, proposals=pa.table({"amount": [4711]}))
+    none = close(acme, NEXT_DAY, "2", stands_on=found, proposals=pa.table({"amount": pa.array([], pa.int64())}))
+
+    kept = closes.proposals(acme.env, found)
+    assert kept is not None
+    assert kept.to_pydict() == {"amount": [4711]}
+    assert closes.proposals(acme.env, none) is None
+    assert [part.to_table().column_names for part in closes.parts(acme.env, none)] == [["row"], ["row"]]
+
+
 def test_a_close_takes_in_each_publication_once(acme: Books) -> None:
     """A late day enters the next close; what was taken in is not reconciled again."""
     published(acme, DAY)
