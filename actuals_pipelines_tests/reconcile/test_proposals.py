@@ -294,7 +294,7 @@ KEYED = package(
 PROPOSING = [(AMOUNT,), (SUM,), (MANY,), (AMOUNT, SUM, MANY)]
 
 
-@settings(FEW, max_examples=8)
+@settings(FEW, max_examples=6)
 @given(some_rows(), st.sampled_from(PROPOSING), st.randoms(use_true_random=False))
 def test_proposing_changes_no_status_no_difference_and_no_figure(
     rows: list[dict[str, str]], passes: tuple[Pass, ...], chance: random.Random
@@ -339,8 +339,8 @@ def _check_lines(found: Closed) -> None:
         assert line["verdict"] != "proposed" or line["difference"] == 0
 
 
-@settings(FEW, max_examples=5)
-@given(st.lists(some_rows(), min_size=2, max_size=3), st.sampled_from(PROPOSING))
+@settings(FEW, max_examples=3)
+@given(st.lists(some_rows(), min_size=2, max_size=2), st.sampled_from(PROPOSING))
 def test_carrying_a_state_proposes_what_solving_everything_does(
     history: list[list[dict[str, str]]], passes: tuple[Pass, ...]
 ) -> None:
@@ -349,11 +349,10 @@ def test_carrying_a_state_proposes_what_solving_everything_does(
     live: dict[str, dict[str, str]] = {}
     state = None
     for number, rows in enumerate(history):
-        named = [{**row, "row": f"{row['row']} of {number % 2}"} for row in rows]  # the third changes the first
-        live.update({row["row"]: row for row in named})
+        live.update({row["row"]: row for row in rows})  # the second day changes rows of the first
         pins = Pins(DAY + timedelta(days=number))
 
-        carried = close(state, rows_of(named), pa.array([], pa.uuid()), proposing, pins)
+        carried = close(state, rows_of(rows), pa.array([], pa.uuid()), proposing, pins)
         full = close(None, rows_of(list(live.values())), [], proposing, pins)
 
         assert carried.digest == full.digest
