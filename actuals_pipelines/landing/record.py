@@ -74,7 +74,7 @@ def record_units(
         }
         for unit_id, each in zip(ids, deliveries, strict=True)
     ]
-    connection.execute(sa.insert(tables.unit).values(rows))
+    connection.execute(sa.insert(tables.unit), rows)
     return units.units_where(connection, tables.unit.c.id.in_(ids))
 
 

@@ -113,7 +113,7 @@ def land_fetched(
     ]
     lock_landing(connection, source_id)
     rows = [_arrival(source_id, "fetch", each) for each in deliveries]
-    connection.execute(sa.insert(tables.arrival).values(rows))
+    connection.execute(sa.insert(tables.arrival), rows)
     return record_units(connection, source, source_id, deliveries)
 
 

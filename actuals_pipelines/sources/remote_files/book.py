@@ -62,7 +62,7 @@ class Book:
                 missing = [key for key in part if key not in entries]
                 if missing:
                     rows = [self._row(key, part[key], now) for key in missing]
-                    connection.execute(insert(remote_file).values(rows).on_conflict_do_nothing())
+                    connection.execute(insert(remote_file).on_conflict_do_nothing(), rows)
                     entries = self._entries(connection, part)
                 known |= entries
             self._forget_others(connection, [entry.id for entry in known.values()])
