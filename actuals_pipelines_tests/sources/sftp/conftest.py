@@ -134,8 +134,10 @@ def drop(a_home: AHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AD
         assert running.door.stop() == 0
 
 
-def start_drop(a_home: AHome, folder: Path, *more: str) -> ADoor:
-    """Start a drop process and pin its host key."""
-    door = a_home.start_door("sftp", *TEST_LIMITS, *more)
+def start_drop(a_home: AHome, folder: Path, *more: str, file_limit: int | None = None) -> ADoor:
+    """Start a drop process and pin its host key. `file_limit`: no file of the process may have more bytes."""
+    limit = {} if file_limit is None else {"ACTUALS_TEST_FILE_LIMIT": str(file_limit)}
+    module = None if file_limit is None else "actuals_pipelines_tests.sources.sftp.limited_drop"
+    door = a_home.start_door("sftp", *TEST_LIMITS, *more, module=module, **limit)
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{door.port} {door.ready['host_key']}\n")
     return door
