@@ -100,7 +100,7 @@ def test_a_reading_that_is_given_up_harms_no_later_one() -> None:
 
 def _kill_reading_processes() -> None:
     for child in psutil.Process().children():
-        if any("sandbox_child" in word for word in child.cmdline()):
+        if child.status() != psutil.STATUS_ZOMBIE and any("sandbox_child" in word for word in child.cmdline()):
             child.kill()
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # gone, and not yet collected
 
