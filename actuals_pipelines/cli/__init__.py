@@ -23,6 +23,7 @@ COMMANDS = {
     "report": ("report", "The figures of a tenant's packages, and their open items."),
     "explain": ("explain", "Why a transaction is matched, explained or open."),
     "decide": ("decide", "Match, detach, rekey, explain, write off; approve and withdraw."),
+    "package": ("package", "Try changed packages over the last closes before they are adopted."),
     "find": ("find", "One transaction through all sources and packages."),
     "day": ("day", "What a source delivered for a day, and what became of it."),
     "source": ("source", "List sources, upload a file, release a held unit and approve it."),

@@ -78,7 +78,7 @@ def close_again(environment: TenantEnvironment, package: MatchingPackage, day: d
         return DayResult(day, "held", {"sources_missing": len(missing)})
     opening = closes.last_close(environment, package.name, before=day)
     taken = closes.taken_in(environment, package.name, before=day)
-    changed = _changed(environment, package, until=day, taken=taken)
+    changed = changed_until(environment, package, until=day, taken=taken)
     if opening is None and not changed.publications:
         return DayResult(day, "nothing", {})  # there is nothing to close yet
     pins = _pins(environment, package, day, opening, changed)
@@ -106,7 +106,7 @@ def close_again(environment: TenantEnvironment, package: MatchingPackage, day: d
     return DayResult(day, "provisional" if missing else "published", saved.counts)
 
 
-def _changed(
+def changed_until(
     environment: TenantEnvironment, package: MatchingPackage, *, until: date, taken: Collection[UUID]
 ) -> live.Changes:
     """What a close takes in, with the columns that matching the package reads."""
@@ -155,7 +155,7 @@ def _solved(
             state, changed.adds, removes, package, pins, decisions=decided, control=control, is_full=is_full
         )
     except StateOutdated:  # the package reads a column now that the state did not keep: hand over every live row
-        everything = _changed(environment, package, until=pins.day, taken=frozenset())
+        everything = changed_until(environment, package, until=pins.day, taken=frozenset())
         return solve_close(
             state, everything.adds, removes, package, pins, decisions=decided, control=control, is_full=True
         )
@@ -178,7 +178,7 @@ def _pins(
         day=day,
         as_of=day,
         version=version,
-        coverage=_coverage(environment, package, day),
+        coverage=coverage_at(environment, package, day),
         holidays=holidays_of(package.calendar, day),
         others={
             "package": digest,
@@ -220,7 +220,7 @@ def _control(
     return control
 
 
-def _coverage(environment: TenantEnvironment, package: MatchingPackage, day: date) -> dict[str, date]:
+def coverage_at(environment: TenantEnvironment, package: MatchingPackage, day: date) -> dict[str, date]:
     """Source -> the last day up to `day` that it has delivered for; one that never did is complete through none."""
     covered = {}
     for source in _sources(package):

@@ -11,6 +11,7 @@ import pytest
 from actuals_pipelines.errors import ActualsError
 from actuals_pipelines.operations import decisions
 from actuals_pipelines.operations.decisions import Taken
+from actuals_pipelines.operations.drafts import try_draft
 from actuals_pipelines.operations.loaded import load_tenant
 from actuals_pipelines.operations.releases import follow_policy
 from actuals_pipelines.operations.reports import explanations
@@ -20,7 +21,8 @@ from actuals_pipelines.settings import find_home
 from actuals_pipelines.store import closes
 from actuals_pipelines.store.decisions import NeedsAnotherPerson
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines_tests.cli.daily_work import a_day_of_work, a_home
+from actuals_pipelines.tenants.parse import parse_tenant
+from actuals_pipelines_tests.cli.daily_work import TENANT, a_day_of_work, a_home
 from actuals_pipelines_tests.cli.test_tenants import Shell
 
 PACKAGE = "orders_vs_psp"
@@ -156,3 +158,18 @@ def test_the_commands_say_what_became_of_a_decision(books: Books) -> None:
     assert made["decision"] in listed.stdout
     assert refused.returncode == 2
     assert "must say why" in refused.stderr
+
+
+def test_a_draft_shows_what_it_would_gain_and_keeps_nothing(books: Books) -> None:
+    """With a tolerance of 0.35 EUR, order-2 is matched and not explained."""
+    before = books.digest()
+    draft = parse_tenant(TENANT.replace("  due: {ist", "  tolerance: [0.35 EUR]\n  due: {ist"), "draft")
+
+    [tried] = try_draft(books.env, draft)
+
+    assert tried.groups is not None
+    [gained] = tried.groups.to_pylist()
+    assert (tried.package, gained["what"], gained["amount"]) == (PACKAGE, "gained", 1000)
+    assert (gained["was_status"], gained["status"], gained["difference"]) == ("explained", "matched", 35)
+    assert try_draft(books.env, books.env.tenant) == []
+    assert books.digest() == before
