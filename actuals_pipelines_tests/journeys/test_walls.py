@@ -160,7 +160,7 @@ def test_what_the_inbox_stored_opens_with_the_tenants_keys_alone(walled: House) 
 
 # --- A copy of the home without the key that encrypts its keys --------------------------------------------------------
 
-OPENS_NOTHING = {"match", "demo-data", "demo", "status"}
+OPENS_NOTHING = {"match", "read", "demo-data", "demo", "status"}
 """They need no home, make one of their own, or tell only whether services answer."""
 
 REFUSED = [
@@ -173,6 +173,7 @@ REFUSED = [
     ["api-key", "list", "inside"],
     ["api-key", "create", "inside", "--owner", "ops"],
     ["api-key", "revoke", "inside", "0123456789abcdef"],
+    ["api-key", "rotate", "inside", "0123456789abcdef"],
     ["run", "inside"],
     ["report", "inside"],
     ["explain", "inside", "order-4711"],
@@ -184,6 +185,13 @@ REFUSED = [
     ["source", "approve", "inside", "00000000-0000-4000-8000-000000000000"],
     ["source", "arrivals", "inside"],
     ["source", "look-again", "inside", "00000000-0000-4000-8000-000000000000"],
+    ["source", "connect", "inside", "psp"],
+    ["source", "host-key", "inside", "psp"],
+    ["source", "public-key", "inside", "psp"],
+    ["decide", "list", "inside"],
+    ["decide", "withdraw", "inside", "00000000-0000-4000-8000-000000000000", "--comment", "an error"],
+    ["alert", "list"],
+    ["alert", "test"],
     ["audit", "list", "inside"],
     ["error", "list", "inside"],
     ["error", "show", "inside", "00000000-0000-4000-8000-000000000000"],
