@@ -190,6 +190,7 @@ REFUSED = [
     ["source", "public-key", "inside", "psp"],
     ["decide", "list", "inside"],
     ["decide", "withdraw", "inside", "00000000-0000-4000-8000-000000000000", "--comment", "an error"],
+    ["package", "test", "inside", "draft.yaml"],
     ["alert", "list"],
     ["alert", "test"],
     ["audit", "list", "inside"],
@@ -205,6 +206,8 @@ def copy(walled: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(walled.home.root, folder / "home", ignore=shutil.ignore_patterns("postgres", "run"))
     (folder / "tenant.yaml").write_text("name: inside\n")
+    source = "{name: psp, kind: upload, format: camt053}"
+    (folder / "draft.yaml").write_text(f"name: inside\ntime_zone: UTC\nstart: 2026-01-01\nsources: [{source}]\n")
     yield Home(folder / "home", walled.home.uuid)
     assert not (folder / "home" / "postgres").exists()  # nothing was made anew beside what was stolen
 
