@@ -6,20 +6,15 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.landing import RawGone, open_unit
 from actuals_pipelines.landing import land as land_stream
 from actuals_pipelines.operations.take_in import land, publish, sources_waiting, validate
 from actuals_pipelines.store.catalogue import ensure_named, units_of_day
 from actuals_pipelines.store.live import live
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.tenants.parse import parse_tenant
-from actuals_pipelines_tests.conftest import TenantDatabase
 
 TENANT = """
 name: acme
@@ -40,13 +35,9 @@ FILE = b"Id,Order,Gross,Fee,Net,Memo\n1,A,10.00,-0.30,9.70,a\n2,B,20.00,0,20.00,
 
 
 @pytest.fixture
-def acme(tenant_database: Callable[..., TenantDatabase], tmp_path: Path) -> TenantEnvironment:
+def acme(applied: Callable[[str], TenantEnvironment]) -> TenantEnvironment:
     """A tenant with a PSP's file of payments and fees."""
-    database = tenant_database()
-    prefix = tmp_path / database.ref.prefix
-    prefix.mkdir(mode=0o700)
-    keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
-    return TenantEnvironment(database.ref, parse_tenant(TENANT, "acme.yaml"), database.app, keys, prefix)
+    return applied(TENANT)
 
 
 def taken_in(

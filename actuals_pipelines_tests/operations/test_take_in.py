@@ -5,21 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from actuals_pipelines.database import tables
-from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.landing import destroy_raw, land
 from actuals_pipelines.operations.days import statement_findings
 from actuals_pipelines.operations.take_in import validate
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.validate import FindingKind
-from actuals_pipelines_tests.conftest import TenantDatabase
 
 TENANT = """
 name: acme
@@ -31,13 +26,9 @@ MONDAY, TUESDAY, WEDNESDAY = date(2026, 11, 16), date(2026, 11, 17), date(2026, 
 
 
 @pytest.fixture
-def acme(tenant_database: Callable[..., TenantDatabase], tmp_path: Path) -> TenantEnvironment:
+def acme(applied: Callable[[str], TenantEnvironment]) -> TenantEnvironment:
     """A tenant with a bank account and nothing landed."""
-    database = tenant_database()
-    prefix = tmp_path / database.ref.prefix
-    prefix.mkdir(mode=0o700)
-    keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
-    return TenantEnvironment(database.ref, parse_tenant(TENANT, "acme.yaml"), database.app, keys, prefix)
+    return applied(TENANT)
 
 
 def statement(day: date, opening: str, credit: str, closing: str) -> bytes:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.landing import land as land_stream
 from actuals_pipelines.operations.days import statement_findings
 from actuals_pipelines.operations.results import DayResult
 from actuals_pipelines.operations.take_in import land, publish, validate
 from actuals_pipelines.store.live import live
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.validate import FindingKind
-from actuals_pipelines_tests.conftest import TenantDatabase
 from actuals_pipelines_tests.operations.test_take_in import statement as camt
 
 _SETTLED = (
@@ -66,13 +61,9 @@ def mt940(day: date, number: int, opening: str, credit: str, closing: str) -> by
 
 
 @pytest.fixture
-def acme(tenant_database: Callable[..., TenantDatabase], tmp_path: Path) -> TenantEnvironment:
+def acme(applied: Callable[[str], TenantEnvironment]) -> TenantEnvironment:
     """A tenant with two banks and a PSP."""
-    database = tenant_database()
-    prefix = tmp_path / database.ref.prefix
-    prefix.mkdir(mode=0o700)
-    keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
-    return TenantEnvironment(database.ref, parse_tenant(TENANT, "acme.yaml"), database.app, keys, prefix)
+    return applied(TENANT)
 
 
 def deliver(acme: TenantEnvironment, source: str, content: bytes, day: date = MONDAY, delivery: str = "") -> None:

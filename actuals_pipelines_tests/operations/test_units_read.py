@@ -5,20 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 
-from actuals_pipelines.encryption.keyring import TenantKeys
 from actuals_pipelines.landing import land
 from actuals_pipelines.operations.take_in import validate
 from actuals_pipelines.operations.units_read import EqualsApart, UnitRead
 from actuals_pipelines.tenants.environment import TenantEnvironment
-from actuals_pipelines.tenants.parse import parse_tenant
 from actuals_pipelines.validate import Profile
-from actuals_pipelines_tests.conftest import TenantDatabase
 
 DAY = date(2026, 11, 16)
 TENANT = """
@@ -35,13 +31,9 @@ DIFFERENT = [f"{n}.00,EUR,2026-11-16\n" for n in range(1, 8)]
 
 
 @pytest.fixture
-def acme(tenant_database: Callable[..., TenantDatabase], tmp_path: Path) -> TenantEnvironment:
+def acme(applied: Callable[[str], TenantEnvironment]) -> TenantEnvironment:
     """A tenant whose bank's lines have no id of their own."""
-    database = tenant_database()
-    prefix = tmp_path / database.ref.prefix
-    prefix.mkdir(mode=0o700)
-    keys = TenantKeys(database.ref, uuid4().bytes * 2, uuid4().bytes * 2, uuid4().bytes * 2)
-    return TenantEnvironment(database.ref, parse_tenant(TENANT, "acme.yaml"), database.app, keys, prefix)
+    return applied(TENANT)
 
 
 def read(env: TenantEnvironment, lines: list[str], chunk_rows: int | None) -> tuple[pa.Table, pa.Table, Profile]:
