@@ -102,7 +102,10 @@ def test_a_broken_file_is_refused_with_file_line_and_column(shell: Shell) -> Non
     done = shell.run("tenant", "apply", shell.file(changed("kind: inbox", "kind: letter")))
 
     assert done.returncode == 2
-    assert "acme.yaml:12:9: expected one of upload, sftp, inbox, oauth_api, found 'letter'" in done.stderr
+    assert (
+        "acme.yaml:12:9: expected one of upload, sftp, inbox, oauth_api, sftp_remote, files, found 'letter'"
+        in done.stderr
+    )
 
 
 def test_a_file_comes_back_as_it_was_applied(shell: Shell) -> None:
@@ -172,7 +175,7 @@ def test_an_api_key_is_rotated_with_an_overlap_and_keeps_what_it_may(shell: Shel
     assert new["expires_at"] is None
     assert new["last_used_at"] is None
     assert not {made["signing_secret"], rotated["signing_secret"], made["key"]} & set(json.dumps(listed).split('"'))
-    actions = [(entry["action"], entry["object"]) for entry in shell.json("audit", "acme")["entries"]]
+    actions = [(entry["action"], entry["object"]) for entry in shell.json("audit", "list", "acme")["entries"]]
     assert ("api-key.rotate", f"{made['id']} -> {rotated['id']}") in actions
 
 
