@@ -175,7 +175,7 @@ def test_an_api_key_is_rotated_with_an_overlap_and_keeps_what_it_may(shell: Shel
     assert new["expires_at"] is None
     assert new["last_used_at"] is None
     assert not {made["signing_secret"], rotated["signing_secret"], made["key"]} & set(json.dumps(listed).split('"'))
-    actions = [(entry["action"], entry["object"]) for entry in shell.json("audit", "list", "acme")["entries"]]
+    actions = [(entry["action"], entry["about"]) for entry in shell.json("audit", "list", "acme")["entries"]]
     assert ("api-key.rotate", f"{made['id']} -> {rotated['id']}") in actions
 
 
