@@ -18,7 +18,6 @@ from actuals_pipelines.reconcile.decisions import fingerprint_sql
 from actuals_pipelines.reconcile.due import Clock, covered_through, due_day
 from actuals_pipelines.reconcile.members import check_types, first_own_key, keyless, schemes
 from actuals_pipelines.reconcile.passes import SET_APART
-from actuals_pipelines.reconcile.proposals import propose
 from actuals_pipelines.reconcile.rules import Rules, compile_rules
 from actuals_pipelines.reconcile.schema import KEY_PREFIX
 
@@ -62,6 +61,9 @@ def judge_open_groups(con: duckdb.DuckDBPyConnection, package: MatchingPackage, 
     rules = compile_rules(package, row_columns, lambda expression, where: _bind(con, expression, where))
     _explain(con, rules)
     if keyless(package):
+        # scipy comes with it: only a package that asks for proposals pays for its import.
+        from actuals_pipelines.reconcile.proposals import propose  # noqa: PLC0415
+
         propose(con, package)
         con.execute(f"""
             UPDATE judged SET reason = p.verdict FROM proposals p

@@ -37,4 +37,4 @@ def test_a_location_that_cannot_load_stops_no_other(house: House) -> None:
     assert states == {"actuals": True, "tenant_west": False}
     west = house.tenant("west")
     assert reload_and_wait(house.home, west.tenant, west.ref)  # what an operator's next apply does
-    wait_for(lambda: all(one.healthy for one in location_health(house.home)), 60)
+    wait_for(lambda: all(one.healthy for one in location_health(house.home)), 180)
