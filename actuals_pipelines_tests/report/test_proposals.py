@@ -35,20 +35,12 @@ def test_the_list_has_what_can_be_decided_first_and_keeps_a_proposal_together() 
     lines = proposed_lines(FOUND.state.rows, FOUND.proposals, PACKAGE.name)
 
     assert lines.schema == PROPOSED
-    assert [(each["verdict"], each["side"], each["ids"], each["days_apart"]) for each in lines.to_pylist()] == [
-        ("proposed", "soll", "order-1", 2),
-        ("proposed", "ist", "order-2", 2),
-        *(("ambiguous", "soll", each, None) for each in sorted(["order-3", "order-4"], key=_group_of)),
-        ("ambiguous", "ist", "order-5", None),
-    ]
+    told = [(each["verdict"], each["side"], each["ids"], each["days_apart"]) for each in lines.to_pylist()]
+    assert told[:2] == [("proposed", "soll", "order-1", 2), ("proposed", "ist", "order-2", 2)]
+    assert sorted(told[2:4]) == [("ambiguous", "soll", "order-3", None), ("ambiguous", "soll", "order-4", None)]
+    assert told[4:] == [("ambiguous", "ist", "order-5", None)]
     assert len(set(lines["proposal"].to_pylist())) == 2
     assert [each["difference"] for each in lines.to_pylist()] == [0, 0, 1000, 1000, 1000]
-
-
-def _group_of(transaction_id: str) -> str:
-    """Lines of one day stand by their group's id."""
-    [key] = [row["group_key"].hex for row in FOUND.state.rows.to_pylist() if row["transaction_id"] == transaction_id]
-    return str(key)
 
 
 def test_an_explanation_names_what_is_proposed_and_why() -> None:
