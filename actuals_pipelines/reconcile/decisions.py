@@ -45,7 +45,7 @@ LINES = pa.schema(
 )
 """Decisions in force: what was withdrawn is not in it, nor an adjustment that nobody else approved."""
 
-NO_DECISIONS = LINES.empty_table()
+NO_DECISIONS = pa.Table.from_batches([], LINES)  # `empty_table` would load pandas with every location
 
 
 def take_decisions(
